@@ -1,0 +1,5 @@
+"""`python -m plm` is `plm`."""
+
+from plm.cli import main
+
+main()

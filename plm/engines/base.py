@@ -1,0 +1,72 @@
+"""Who turns prompts into completions: the protocol that the Hugging Face and vLLM engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How to generate.
+
+    Args:
+        max_new_tokens: Most tokens to generate for a prompt, the end token included.
+        temperature: 0 is greedy decoding; else the softmax temperature.
+        eos_token_id: The token that ends a completion.
+    """
+
+    max_new_tokens: int
+    temperature: float
+    eos_token_id: int
+
+
+class Completion(NamedTuple):
+    """What an engine generated for one request, without the end token.
+
+    Attributes:
+        token_ids: The generated tokens.
+        finished: True when the end token was generated, False when `max_new_tokens` cut the completion off.
+    """
+
+    token_ids: list[int]
+    finished: bool
+
+
+class Engine(Protocol):
+    """Generates completions with weights that were handed over explicitly."""
+
+    def sync(self, model: nn.Module, version: str) -> None:
+        """Takes over the weights of a Hugging Face causal language model and remembers them as `version`."""
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        *,
+        version: str,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Generates one completion for each prompt, in order.
+
+        Args:
+            prompts: Token ids of each prompt; none may be empty.
+            params: Shared by all prompts.
+            version: The weights the caller means to use.
+            seeds: One for each prompt, needed when the temperature is above 0: the same seed, prompt and weights give the
+                same completion, whatever else is in the call.
+            progress: Called with the number of completions that have just been finished.
+
+        Raises:
+            StaleWeightsError: If `version` is not what was last synced.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees what the engine holds; generating afterwards raises."""
+        ...

@@ -1,0 +1,56 @@
+"""The plain records that tasks, graders, engines and modules hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class IOTest(NamedTuple):
+    """One test of a program: what it reads from standard input and what it must write to standard output."""
+
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem of a task.
+
+    Args:
+        id: Unique in its task, and stable from run to run.
+        prompt: The statement alone, without password and template.
+        domain: The group it belongs to in generalization experiments (App. E.3 of the paper).
+        reference: A correct answer.
+        tests: For programs, the tests that decide correctness; else empty.
+        group: What splits must keep together: problems of one group never lie in two splits. For programs it
+            identifies the program, so that two phrasings of one program share it.
+        answers: Completions that come with the data, by the name of the policy that wrote them (`weak`, `teacher`, ...).
+    """
+
+    id: str
+    prompt: str
+    domain: str
+    reference: str
+    tests: tuple[IOTest, ...] = ()
+    group: str = ""
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Grade(NamedTuple):
+    """A grader's verdict on one completion.
+
+    Attributes:
+        correct: Whether the completion is right.
+        score: A reward in [0, 1]; for yes-or-no tasks 1.0 or 0.0.
+        extracted: What was graded, taken out of the completion (the program, the letter, the number).
+        reason: One of `correct`, `wrong`, `parse`, `compile`, `timeout`, `crash`, `memory`, `output`, `file`: what decided.
+        seconds: Time spent on this completion, in seconds (CPU time for programs).
+    """
+
+    correct: bool
+    score: float
+    extracted: str
+    reason: str
+    seconds: float
