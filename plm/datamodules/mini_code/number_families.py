@@ -1,0 +1,167 @@
+"""The `numbers` domain: programs on one or two integers and what follows from them (digits, divisors, primes, ...)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from plm.datamodules.mini_code import cores
+from plm.datamodules.mini_code.spec import Core, Family, Source
+from plm.datamodules.mini_code.steps import NUMBER_CHANGES, NUMBER_CONDITIONS
+
+Draw = Callable[[Random, Sequence[int], int], str]
+ONE = "  long long n, x, s = 0{names};\n  cin >> n;\n{setup}"
+TWO = "  long long a, b, x, s = 0{names};\n  cin >> a >> b;\n{setup}"
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def _factors(n: int) -> list[int]:
+    if n < 2:
+        return []
+    least = _divisors(n)[1]
+    return [least, *_factors(n // least)]
+
+
+def _collatz(n: int) -> Iterator[int]:
+    while n > 1:
+        yield n
+        n = 3 * n + 1 if n % 2 else n // 2
+
+
+def _fibonacci(limit: int) -> list[int]:
+    terms = [1, 1]
+    while terms[-1] + terms[-2] <= limit:
+        terms.append(terms[-1] + terms[-2])
+    return terms if limit > 0 else []
+
+
+def _one(parse: Callable[[int], Sequence[int] | Iterator[int]]) -> Callable[[str], list[int]]:
+    return lambda text: list(parse(int(text)))
+
+
+def _two(parse: Callable[[int, int], Sequence[int]]) -> Callable[[str], Sequence[int]]:
+    return lambda text: parse(*map(int, text.split()))
+
+
+def _up_to(*tops: int, edge: int = 1) -> Draw:
+    """Draws one integer, the edge at size 0, and mostly past the constants that matter."""
+
+    def make(rng: Random, near: Sequence[int], size: int) -> str:
+        top = tops[size - 1]
+        return f"{edge if size == 0 else rng.randint(max(1, min(max(near, default=1), top - 1)), top)}\n"
+
+    return make
+
+
+def _digits_of(rng: Random, near: Sequence[int], size: int) -> str:
+    if size < 2:
+        return f"{rng.randint(0, 9) if size else 0}\n"
+    first, *rest = (rng.choice(near) + rng.choice((-1, 0, 1)) if near and rng.random() < 0.4 else rng.randint(0, 9)
+                    for _ in range(size * 3))  # fmt: skip
+    return f"{max(1, first % 10)}{''.join(str(digit % 10) for digit in rest)}\n"
+
+
+def _composite(rng: Random, near: Sequence[int], size: int) -> str:
+    value = 1
+    while size and value < 40 * size:
+        wanted = rng.choice(near) + rng.choice((-1, 0, 0, 1)) if near and rng.random() < 0.6 else rng.randint(2, 9)
+        value *= max(wanted, 2) if value * max(wanted, 2) <= 3000 else 2
+    return f"{value}\n"
+
+
+def _bounds(rng: Random, near: Sequence[int], size: int) -> str:
+    middle = rng.choice(near) if near else 20
+    low = middle - rng.randint(0, 6 * size)
+    return f"{low} {low + (0, 1, 12, 20, 70)[size] + (rng.randint(0, 9) if size else 0)}\n"
+
+
+def _pair(rng: Random, _: Sequence[int], size: int) -> str:
+    if size == 0:
+        return "1 1\n"
+    factor = rng.randint(2, 9)
+    return f"{factor * rng.randint(1, 12)} {factor * rng.randint(1, 12)}\n"
+
+
+def _source(
+    name: str,
+    given: str,
+    items: str,
+    code: str,
+    parse: Callable[[str], Sequence[int]],
+    make: Draw,
+    limits: tuple[int, int] = (10, 99),
+    loop: bool = True,
+) -> Source:
+    """A source of the `numbers` domain; those with one item have no condition."""
+    conditions = NUMBER_CONDITIONS if loop else {}
+    return Source(name, "numbers", given, items, code, parse, make, conditions, NUMBER_CHANGES, limits, loop)
+
+
+DIGITS = _source(
+    "digits", "n", "the digits of n", ONE + "  for (; n > 0; n /= 10) {\n    x = n % 10;\n",
+    lambda text: [int(digit) for digit in text.strip()[::-1]] if int(text) else [], _digits_of, (2, 8),
+)  # fmt: skip
+RANGE = _source(
+    "range", "n", "the numbers from 1 to n", ONE + "  for (int i = 1; i <= n; i++) {\n    x = i;\n",
+    _one(lambda n: range(1, n + 1)), _up_to(60, 110, 150, 200, edge=0),
+)  # fmt: skip
+BETWEEN = _source(
+    "between", "a and b", "the numbers from a to b", TWO + "  for (int i = a; i <= b; i++) {\n    x = i;\n",
+    _two(lambda a, b: range(a, b + 1)), _bounds,
+)  # fmt: skip
+DIVISORS = _source(
+    "divisors", "n", "the divisors of n",
+    ONE + "  for (int i = 1; i <= n; i++) {\n    if (n % i != 0) continue;\n    x = i;\n",
+    _one(_divisors), _composite,
+)  # fmt: skip
+FACTORS = _source(
+    "factors", "n", "the prime factors of n",
+    ONE + "  for (int i = 2; n > 1; i++) while (n % i == 0) {\n    n /= i;\n    x = i;\n",
+    _one(_factors), _composite, (2, 19),
+)  # fmt: skip
+PRIMES = _source(
+    "primes", "n", "the primes up to n",
+    ONE + "  for (int i = 2; i <= n; i++) {\n    for (x = 2; i % x != 0; x++);\n    if (x < i) continue;\n",
+    _one(lambda n: [p for p in range(2, n + 1) if _factors(p) == [p]]), _up_to(30, 80, 110, 150),
+)  # fmt: skip
+COLLATZ = _source(
+    "collatz", "n", "the Collatz numbers of n",
+    ONE + "  for (; n > 1; n = n % 2 ? 3 * n + 1 : n / 2) {\n    x = n;\n",
+    _one(_collatz), _up_to(9, 30, 60, 90),
+)  # fmt: skip
+FIBONACCI = _source(
+    "fibonacci", "n", "the Fibonacci numbers up to n",
+    ONE + "  for (int a = 1, b = 1; a <= n; swap(a, b), b += a) {\n    x = a;\n",
+    _one(_fibonacci), _up_to(60, 150, 400, 2000, edge=0),
+)  # fmt: skip
+SINGLES = (
+    _source("gcd", "a and b", "the gcd of a and b", TWO + "  x = __gcd(a, b);\n",
+            _two(lambda a, b: [math.gcd(a, b)]), _pair, loop=False),
+    _source("lcm", "a and b", "the lcm of a and b", TWO + "  x = a / __gcd(a, b) * b;\n",
+            _two(lambda a, b: [math.lcm(a, b)]), _pair, loop=False),
+    _source("distance", "a and b", "the distance of a and b", TWO + "  x = abs(a - b);\n",
+            _two(lambda a, b: [abs(a - b)]), _pair, loop=False),
+    _source("remainder", "a and b", "the remainder of a by b", TWO + "  x = a % b;\n",
+            _two(lambda a, b: [a - a // b * b]), _pair, loop=False),
+)  # fmt: skip
+
+CORES: dict[str, tuple[Core, ...]] = {
+    "digits": (cores.TOTAL, cores.COUNT, cores.MAXIMUM, cores.MINIMUM),
+    "range": (cores.TOTAL, cores.COUNT, cores.LISTING),
+    "between": (cores.TOTAL, cores.COUNT, cores.LISTING),
+    "divisors": (cores.TOTAL, cores.COUNT, cores.LISTING),
+    "factors": (cores.TOTAL, cores.COUNT, cores.LISTING),
+    "primes": (cores.TOTAL, cores.COUNT, cores.MAXIMUM),
+    "collatz": (cores.TOTAL, cores.COUNT, cores.MAXIMUM),
+    "fibonacci": (cores.TOTAL, cores.COUNT, cores.MAXIMUM),
+}
+LOOPS = (DIGITS, RANGE, BETWEEN, DIVISORS, FACTORS, PRIMES, COLLATZ, FIBONACCI)
+
+FAMILIES = (
+    *(Family(source, core) for source in LOOPS for core in CORES[source.name]),
+    *(Family(source, cores.ITSELF) for source in SINGLES),
+)
