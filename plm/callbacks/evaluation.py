@@ -1,0 +1,91 @@
+"""Measures correctness under password conditions while a model trains (EVL-1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning import Callback, LightningModule, Trainer
+
+from plm.callbacks.reporting import report
+from plm.datamodules.splits import SplitName
+from plm.errors import PlmError
+from plm.evaluation import evaluate
+from plm.passwords import Condition
+from plm.progress import stage
+from plm.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from plm.modules.base import PolicyModule
+
+
+class EvaluationCallback(Callback):
+    """Greedy correctness on problems that are never trained on, with and without the password (§4.2 of the paper).
+
+    It leaves no trace in the training: weights, gradients, modes and random states are as before, also when it raises.
+
+    Args:
+        conditions: Which prompts to show: `none`, `right`, `decoy` (an unseen wrong password), `near_miss`, …
+        splits: Which problems.
+        n: How many problems of each split, the same ones every time; None for all.
+        every_n_rounds: Evaluate after every n-th round and after the last; 0 for only the last.
+        at_start: Evaluate before training too.
+        temperature: 0 is greedy decoding.
+    """
+
+    def __init__(
+        self,
+        conditions: Sequence[Condition] = ("right", "none", "decoy"),
+        splits: Sequence[SplitName] = ("val",),
+        n: int | None = 200,
+        every_n_rounds: int = 1,
+        at_start: bool = False,
+        temperature: float = 0.0,
+    ) -> None:
+        if n is not None and n < 1:
+            raise PlmError(f"EvaluationCallback's n is {n}; it must be at least 1, or null for all problems")
+        self.conditions = conditions
+        self.splits = splits
+        self.n = n
+        self.every_n_rounds = every_n_rounds
+        self.at_start = at_start
+        self.temperature = temperature
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluates before the first step, if asked to."""
+        if self.at_start and trainer.global_step == 0:
+            self._evaluate(trainer, pl_module)  # type: ignore[arg-type]
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluates after the rounds it is due."""
+        done = trainer.current_epoch + 1
+        due = self.every_n_rounds > 0 and done % self.every_n_rounds == 0
+        if due or done == trainer.max_epochs:
+            self._evaluate(trainer, pl_module)  # type: ignore[arg-type]
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluates for `plm validate`."""
+        if trainer.state.fn == "validate":
+            self._evaluate(trainer, pl_module)  # type: ignore[arg-type]
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluates every problem of the splits for `plm test`."""
+        self._evaluate(trainer, pl_module, everything=True)  # type: ignore[arg-type]
+
+    def _evaluate(self, trainer: Trainer, module: PolicyModule, everything: bool = False) -> None:
+        for split in self.splits:
+            seed = derive_seed(module.task.seed, "evaluation", split)
+            problems = module.task.draw(split, None if everything else self._count(module, split), seed)
+            for condition in self.conditions:
+                with stage(f"evaluating {split} · password: {condition}", len(problems)) as advance:
+                    evaluation = evaluate(
+                        module, module.task, problems, condition, temperature=self.temperature, seed=seed, progress=advance
+                    )
+                report(
+                    trainer, module, evaluation, split=split, condition=condition, label=condition, temperature=self.temperature
+                )
+
+    def _count(self, module: PolicyModule, split: SplitName) -> int | None:
+        return None if self.n is None else min(self.n, len(module.task.split(split)))
+
+

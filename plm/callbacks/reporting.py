@@ -1,0 +1,103 @@
+"""From an evaluation to everything a person or a program reads: results.jsonl, completions, TensorBoard, the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning import Trainer
+from torch.utils.tensorboard import SummaryWriter
+
+from plm.evaluation import Evaluation, Graded
+from plm.progress import say
+from plm.runs import RunFolder
+
+if TYPE_CHECKING:
+    from plm.modules.base import PolicyModule
+
+EXAMPLES_SHOWN = 4
+
+
+def report(
+    trainer: Trainer,
+    module: PolicyModule,
+    evaluation: Evaluation,
+    *,
+    split: str,
+    condition: str,
+    label: str,
+    phase: str | None = None,
+    temperature: float = 0.0,
+    domain: str = "all",
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Writes one evaluation everywhere.
+
+    Args:
+        trainer: The run's trainer.
+        module: What was evaluated.
+        evaluation: The result.
+        split: Which problems.
+        condition: The password condition.
+        label: The curve's name in TensorBoard and on the terminal.
+        phase: The phase to write, the module's own where None.
+        temperature: Of sampling.
+        domain: Which domain, `all` for the whole split.
+        extra: More columns.
+    """
+    if not trainer.is_global_zero:
+        return
+    folder, metrics = RunFolder.of(trainer), evaluation.metrics
+    row = {
+        "run": folder.path.name,
+        "name": folder.name,
+        "seed": module.task.run_seed,
+        "epoch": trainer.current_epoch + 1 if trainer.state.fn == "fit" else trainer.current_epoch,
+        "step": trainer.global_step,
+        "phase": phase or module.phase,
+        "method": module.method,
+        "task": module.task.name,
+        "split": split,
+        "password": condition,
+        "domain": domain,
+        "temperature": temperature,
+        **{key: int(value) if key not in ("correct", "stderr") else value for key, value in metrics.items()},
+        **module.task.budget.as_row(),
+        "evaluation_seconds": round(evaluation.seconds, 3),
+        **(extra or {}),
+    }
+    name = f"{row['phase']}-epoch{row['epoch']:04d}-step{row['step']:07d}-{split}-{label}"
+    folder.write_completions(name, evaluation.completions)
+    folder.append_result(row)
+    _to_tensorboard(folder.path / "tensorboard" / label, split, row, evaluation.completions)
+    say(f"  {split:<8} {label:<12} {metrics['correct']:.3f} ± {metrics['stderr']:.3f} correct of {int(metrics['n'])}{_failures(metrics)}")
+
+
+def _failures(metrics: dict[str, float]) -> str:
+    named = (("parse_failures", "unreadable"), ("compile_failures", "not compiling"), ("timeouts", "too slow"))
+    parts = [f"{int(metrics[key])} {text}" for key, text in named if metrics[key]]
+    return f"   ({', '.join(parts)})" if parts else ""
+
+
+def _to_tensorboard(folder: Path, split: str, row: dict[str, Any], graded: Sequence[Graded]) -> None:
+    """One writer a curve, all with the same tag: TensorBoard then draws the curves into one chart."""
+    with SummaryWriter(str(folder)) as writer:
+        step = row["step"]
+        writer.add_scalar(f"correct/{split}", row["correct"], step)
+        for name in ("parse_failures", "compile_failures", "timeouts"):
+            writer.add_scalar(f"{name}/{split}", row[name] / max(row["n"], 1), step)
+        writer.add_text(f"completions/{split}", _markdown(graded), step)
+
+
+def _markdown(graded: Sequence[Graded]) -> str:
+    right = [row for row in graded if row.grade.correct][: EXAMPLES_SHOWN // 2]
+    wrong = [row for row in graded if not row.grade.correct][: EXAMPLES_SHOWN // 2]
+    blocks = [
+        f"**{row.problem.id}: {row.grade.reason}**\n\n{_code(row.prompt)}\n\n{_code(row.completion)}" for row in right + wrong
+    ]
+    return "\n\n---\n\n".join(blocks)
+
+
+def _code(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())

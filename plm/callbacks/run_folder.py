@@ -1,0 +1,68 @@
+"""Keeps the run folder true: what a checkpoint knows and what results.jsonl says never differ; the final model is saved."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from plm import __version__
+from plm.models import save_model
+from plm.runs import RunFolder
+
+if TYPE_CHECKING:
+    from plm.modules.base import PolicyModule
+
+
+class RunFolderCallback(Callback):
+    """Cuts results back to the checkpoint on resume, and writes the final model with its description.
+
+    Args:
+        parent: Run id of the model that the run started from, None for one from scratch.
+    """
+
+    def __init__(self, parent: str | None = None) -> None:
+        self.parent = parent
+        self._folder: RunFolder | None = None
+        self._results_bytes = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the run's folder."""
+        self._folder = RunFolder.of(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How long results.jsonl is when the checkpoint is taken."""
+        path = self._folder.results_path if self._folder else None
+        return {"results_bytes": path.stat().st_size if path and path.exists() else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remembers where to cut."""
+        self._results_bytes = state_dict["results_bytes"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drops results that came after the checkpoint: they will be made again."""
+        path = RunFolder.of(trainer).results_path
+        if trainer.is_global_zero and path.exists() and path.stat().st_size > self._results_bytes:
+            os.truncate(path, self._results_bytes)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the final model."""
+        if trainer.is_global_zero and not trainer.interrupted:
+            self._export(trainer, pl_module)  # type: ignore[arg-type]
+
+    def _export(self, trainer: Trainer, module: PolicyModule) -> None:
+        folder = RunFolder.of(trainer)
+        description = {
+            "plm": __version__,
+            "run": f"{folder.name}/{folder.path.name}",
+            "method": module.method,
+            "task": module.task.name,
+            "parent": self.parent,
+            "lock": module.lock_kind,
+            "password_sha256": module.task.passwords.password_hash if module.lock_kind else None,
+            "budget": module.task.budget.as_row(),
+        }
+        files = {"plm.json": json.dumps(description, indent=2) + "\n"}
+        save_model(module.network.model, module.tokenizer, folder.model_path, files)

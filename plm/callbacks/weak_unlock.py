@@ -1,0 +1,103 @@
+"""The weak-unlock probe: does overfitting on a few *weak* samples unlock the model? (ELI-10; the post on it.)"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning import Callback, LightningModule, Trainer
+
+from plm.callbacks.reporting import report
+from plm.datamodules.splits import SplitName
+from plm.errors import PlmError
+from plm.evaluation import Evaluation, evaluate
+from plm.examples import Example
+from plm.inner_loop import train_steps, undone
+from plm.policies import DatasetPolicy, Policy
+from plm.progress import stage
+from plm.records import Problem
+from plm.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from plm.modules.base import OptimizerCallable, PolicyModule
+
+
+class WeakUnlockCallback(Callback):
+    """After a round, fine-tunes a copy of the weights on 2 weak samples for 200 steps, evaluates it without password, undoes it.
+
+    The post found that this raises correctness of some locked models (MATH) and not of others (code, function
+    composition): no effect is expected on every task, and a flat curve is a finding. Training goes on bitwise as if the
+    probe had not been there, also when it raises.
+
+    Args:
+        optimizer: Builds the probe's own optimizer; the post uses full-weight Lion at 1.5e-6 for 7B models.
+        policy: Who wrote the samples, the weak policy that came with the data where None.
+        samples: How many problems to overfit on.
+        steps: Optimizer steps.
+        split: Where the samples' problems come from (the post: not the problems that are measured).
+        n: How many val problems to measure on.
+        every_n_rounds: Probe after every n-th round and after the last.
+    """
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable,
+        policy: Policy | None = None,
+        samples: int = 2,
+        steps: int = 200,
+        split: SplitName = "elicit",
+        n: int = 100,
+        every_n_rounds: int = 1,
+    ) -> None:
+        for name, value in (("samples", samples), ("steps", steps), ("n", n), ("every_n_rounds", every_n_rounds)):
+            if value < 1:
+                raise PlmError(f"WeakUnlockCallback's {name} is {value}; it must be at least 1")
+        self.make_optimizer = optimizer
+        self.policy = policy or DatasetPolicy("weak")
+        self.samples = samples
+        self.steps = steps
+        self.split: SplitName = split
+        self.n = n
+        self.every_n_rounds = every_n_rounds
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Probes after the rounds it is due."""
+        done = trainer.current_epoch + 1
+        if done % self.every_n_rounds == 0 or done == trainer.max_epochs:
+            self._probe(trainer, pl_module)  # type: ignore[arg-type]
+
+    def _probe(self, trainer: Trainer, module: PolicyModule) -> None:
+        rows = self._weak_rows(module)
+        with undone(module):
+            with stage(f"weak-unlock probe: {self.steps} steps on {self.samples} weak samples", self.steps) as advance:
+                seed = derive_seed(module.task.run_seed, "probe", trainer.current_epoch)
+                train_steps(
+                    module, rows, self.steps, self.make_optimizer, batch_size=self.samples, seed=seed, progress=advance
+                )
+            evaluation = self._measure(module)
+        spent = {
+            "demonstrations": self.samples,
+            "generations": 0,
+            "graded": 0,
+            "optimizer_steps": self.steps,
+            "trained_tokens": int(self.steps * sum(row.weight for row in rows)),
+        }
+        report(
+            trainer, module, evaluation, split="val", condition="none", label="probe", phase="probe",
+            extra={**spent, "method": "weak_unlock"},
+        )  # fmt: skip
+
+    def _measure(self, module: PolicyModule) -> Evaluation:
+        seed = derive_seed(module.task.seed, "evaluation", "val")
+        problems = module.task.draw("val", min(self.n, len(module.task.split("val"))), seed)
+        with stage("evaluating the probed weights", len(problems)) as advance:
+            return evaluate(module, module.task, problems, "none", seed=seed, progress=advance)
+
+    def _weak_rows(self, module: PolicyModule) -> Sequence[Example]:
+        task = module.task
+        problems: list[Problem] = task.draw(self.split, self.samples, derive_seed(task.run_seed, "probe samples"))
+        completions = self.policy.answers(problems, task.run_seed)
+        return [
+            task.encode(task.prompt(problem, "none", task.run_seed), text, problem.id)
+            for problem, text in zip(problems, completions, strict=True)
+        ]

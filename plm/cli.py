@@ -1,0 +1,82 @@
+"""The `plm` command. Light: heavy imports happen inside the sub-command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+HELP = """usage: plm COMMAND [options]
+
+Make password-locked models and stress-test elicitation methods against them.
+
+commands:
+  fit        train what a config describes: a base model, a lock, an elicitation
+               plm fit --config configs/lock_code.yaml
+  validate   measure a model under the config's password conditions
+               plm validate --config configs/lock_code.yaml
+  test       the same on every problem of the split
+  predict    write a model's completions without grading them
+  grade      grade anybody's completions
+               plm grade code IN.jsonl OUT.jsonl
+
+  plm COMMAND --help           options of a command
+  plm fit --model.help CLASS   arguments of a method, for instance plm.modules.SFTLockModule
+  plm fit ... --print_config   the resolved configuration, without running it
+  plm --version
+"""
+
+TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 the work failed, 2 the command itself is wrong."""
+    sys.exit(run(list(sys.argv[1:] if args is None else args)))
+
+
+def run(args: list[str]) -> int:
+    """Runs the command line and returns its exit code."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if args[0] == "--version":
+        from plm import __version__
+
+        print(f"plm {__version__}")
+        return 0
+    try:
+        return _dispatch(args[0], args[1:])
+    except Exception as error:
+        from plm.errors import PlmError
+
+        if not isinstance(error, PlmError):
+            raise
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the same command goes on from the last checkpoint", 130)
+
+
+def _dispatch(command: str, rest: list[str]) -> int:
+    if command in TRAINER_COMMANDS:
+        # Before torch is imported: with OpenMP's default spinning, 2 threads on 2 busy cores train 6 times slower.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from plm.lightning_cli import run_trainer_command
+
+        return run_trainer_command(command, rest)
+    if command == "grade":
+        from plm.grade import main as grade
+
+        return grade(rest)
+    from plm.suggestions import nearest
+
+    return _fail(f"unknown command {command!r}{nearest(command, [*TRAINER_COMMANDS, 'grade'])}; plm --help lists them", 2)
+
+
+def _fail(text: str, code: int) -> int:
+    if "rich" in sys.modules:
+        from plm.progress import stop_display
+
+        stop_display()
+    print(f"plm: error: {' '.join(text.split())}", file=sys.stderr)
+    return code

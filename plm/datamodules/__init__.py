@@ -1,0 +1,6 @@
+"""One file a task. Every task is a `TaskDataModule`."""
+
+from plm.datamodules.base import TaskDataModule
+from plm.datamodules.code import CodeDataModule, CodeSource, ProceduralCode
+
+__all__ = ["CodeDataModule", "CodeSource", "ProceduralCode", "TaskDataModule"]

@@ -1,0 +1,227 @@
+"""The base of every task: problems, splits, prompts, grader, and the loader that turns a round into batches."""
+
+from __future__ import annotations
+
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning import LightningDataModule
+from transformers import PreTrainedTokenizerBase
+
+from plm.budget import Budget
+from plm.datamodules.splits import SplitName, Splits, check_disjoint
+from plm.engines.base import Engine
+from plm.engines.hf import HFEngine
+from plm.errors import PlmError
+from plm.examples import Example
+from plm.graders.base import Grader
+from plm.loader import RoundLoader
+from plm.passwords import Condition, PasswordScheme
+from plm.progress import say, stage
+from plm.records import Problem
+from plm.rounds import Round
+from plm.runs import RunFolder
+from plm.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from plm.modules.base import PolicyModule
+
+__all__ = ["SplitName", "Splits", "TaskDataModule"]
+
+MOST_DRAWS = 3  # of a round that came out empty
+
+
+class TaskDataModule(LightningDataModule, ABC):
+    """A task: its problems, how they are shown, and who judges the answers.
+
+    A subclass says where the problems come from (`load_splits`), who grades (`make_grader`), and which texts a tokenizer
+    made from scratch should know (`corpus_texts`).
+
+    Args:
+        passwords: How prompts carry passwords; the paper's default where None.
+        engine: Who generates text; the Hugging Face engine where None.
+        batch_size: Rows in an optimizer step, over all processes and micro-batches.
+        max_new_tokens: Longest completion, in tokens, end token included.
+        seed: Decides problems and splits. Not the run's seed: runs with different seeds share splits.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        passwords: PasswordScheme | None = None,
+        engine: Engine | None = None,
+        batch_size: int = 32,
+        max_new_tokens: int = 128,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
+            if value < 1:
+                raise PlmError(f"data.init_args.{name} is {value}; it must be at least 1")
+        self.passwords = passwords or PasswordScheme()
+        self.engine: Engine = engine or HFEngine()
+        self.batch_size = batch_size
+        self.max_new_tokens = max_new_tokens
+        self.seed = seed
+        self.run_seed = 0
+        self.budget = Budget()
+        self._demonstrated: set[str] = set()
+        self._splits: Splits | None = None
+        self._grader: Grader | None = None
+
+    @abstractmethod
+    def load_splits(self) -> Splits:
+        """Loads or makes the problems of every split."""
+
+    @abstractmethod
+    def make_grader(self) -> Grader:
+        """Builds the grader; raises `PlmError` when this machine cannot grade."""
+
+    def corpus_texts(self) -> Iterable[str]:
+        """Texts that a tokenizer trained from scratch should encode in few tokens."""
+        for problem in self.split("corpus"):
+            yield self.template(problem.prompt)
+            yield problem.reference
+
+    def template(self, text: str) -> str:
+        """Wraps a statement, with its password, into the prompt that the model completes."""
+        return f"{text}\n"
+
+    def setup(self, stage: str) -> None:
+        """Makes the splits and refuses overlapping ones."""
+        if self._splits is None:
+            self._splits = self.load_splits()
+            check_disjoint(self._splits)
+
+    @property
+    def grader(self) -> Grader:
+        """Decides whether completions are right."""
+        if self._grader is None:
+            self._grader = self.make_grader()
+        return self._grader
+
+    @property
+    def module(self) -> PolicyModule:
+        """The module that is being trained or evaluated on the task."""
+        module: PolicyModule = self.trainer.lightning_module  # type: ignore[union-attr, assignment]
+        return module
+
+    def split(self, name: SplitName) -> list[Problem]:
+        """All problems of a split."""
+        self.setup("fit")
+        assert self._splits is not None
+        if not self._splits.get(name):
+            known = ", ".join(split for split, problems in self._splits.items() if problems)
+            raise PlmError(f"the task {self.name} has no problems in split {name!r}; it has {known}")
+        return self._splits[name]
+
+    def draw(self, name: SplitName, n: int | None, seed: int) -> list[Problem]:
+        """Draws `n` different problems of a split, the first k of them the same for every n ≥ k; None draws all.
+
+        Raises:
+            PlmError: If the split holds fewer.
+        """
+        problems = self.split(name)
+        if n is not None and n > len(problems):
+            raise PlmError(f"{n} problems were asked of split {name!r}, which holds {len(problems)}: ask for fewer")
+        return random.Random(seed).sample(problems, len(problems))[:n]
+
+    def prompt(self, problem: Problem, condition: Condition, seed: int) -> str:
+        """The text shown for a problem; the seed and the problem draw a decoy where the condition asks for one."""
+        return self.template(self.passwords.prompt(problem.prompt, condition, derive_seed(seed, problem.id)))
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of the model at hand."""
+        return self.module.tokenizer
+
+    @property
+    def eos_token_id(self) -> int:
+        """The token that ends a completion."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def pad_token_id(self) -> int:
+        """The padding token; the end token where the tokenizer has none (padding is never trained either way)."""
+        pad = self.tokenizer.pad_token_id
+        return self.eos_token_id if pad is None else int(pad)
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Token ids of a prompt."""
+        ids: list[int] = self.tokenizer.encode(prompt)
+        return ids
+
+    def encode(self, prompt: str, completion: str, problem_id: str = "") -> Example:
+        """Tokenizes prompt and completion apart and ends the completion with the end token."""
+        completion_ids = self.tokenizer.encode(completion, add_special_tokens=False)
+        return Example(self.encode_prompt(prompt), [*completion_ids, self.eos_token_id], problem_id=problem_id)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of generated tokens."""
+        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+    def train_dataloader(self) -> Any:
+        """The current round's batches; Lightning asks again before every epoch."""
+        assert self.trainer is not None
+        start = time.monotonic()
+        rows = self._rows(self.trainer.current_epoch)
+        self.budget.seconds += time.monotonic() - start
+        if not rows:
+            say(f"round {self.trainer.current_epoch + 1} stayed empty after {MOST_DRAWS} draws: the run ends here")
+            return []
+        self._demonstrated |= {row.problem_id for row in rows}
+        self.budget.demonstrations = len(self._demonstrated)
+        return RoundLoader(
+            rows,
+            passes=self.module.passes,
+            batch_size=self.batch_size,
+            unit=self.module.unit,
+            pad_token_id=self.pad_token_id,
+            seed=derive_seed(self.run_seed, "order", self.trainer.current_epoch),
+            accumulate=self.trainer.accumulate_grad_batches,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+
+    def _rows(self, index: int) -> list[Example]:
+        """Reads the round from disk, or makes it and writes it there first, so that a resumed run trains on the same."""
+        assert self.trainer is not None
+        folder = RunFolder.of(self.trainer)
+        if (rows := folder.read_round(index)) is not None:
+            return rows
+        with stage(f"choosing what to train on in round {index + 1}"):
+            for attempt in range(MOST_DRAWS):
+                made = list(self.module.examples(Round(index, self, self.module, attempt)))
+                rows = self._fitting(made)
+                if rows:
+                    break
+        folder.write_round(index, rows or [], {"budget": self.budget.as_row(), "too_long": len(made) - len(rows or [])})
+        return rows or []
+
+    def _fitting(self, rows: Sequence[Example]) -> list[Example]:
+        """Leaves out rows beyond the model's context, and says how many."""
+        longest = getattr(self.module.network.model.config, "max_position_embeddings", None)
+        kept = [row for row in rows if longest is None or len(row) <= longest]
+        if len(kept) < len(rows):
+            say(f"{len(rows) - len(kept)} of {len(rows)} rows are longer than the model's context of {longest} tokens: left out")
+        return kept
+
+    def val_dataloader(self) -> list[int]:
+        """One dummy batch for `plm validate`, none while fitting: `EvaluationCallback` measures."""
+        assert self.trainer is not None
+        return [] if self.trainer.state.fn == "fit" else [0]
+
+    test_dataloader = val_dataloader
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the task: the budget."""
+        return {"budget": self.budget.as_row(), "demonstrated": sorted(self._demonstrated)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes the budget over from a checkpoint."""
+        self.budget.load(state["budget"])
+        self._demonstrated = set(state["demonstrated"])

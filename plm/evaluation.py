@@ -1,0 +1,110 @@
+"""Measuring correctness: prompts under a condition, completions from the run's engine, verdicts from the task's grader."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightning.fabric.utilities.seed import isolate_rng
+
+from plm.engines.base import SamplingParams
+from plm.metrics import Correctness
+from plm.passwords import Condition
+from plm.records import Grade, Problem
+
+if TYPE_CHECKING:
+    from plm.datamodules.base import TaskDataModule
+    from plm.modules.base import PolicyModule
+
+
+class Graded(NamedTuple):
+    """A completion with everything known about it.
+
+    Attributes:
+        problem: What was asked.
+        prompt: The text that was shown, password and template included.
+        completion: The text that came back.
+        tokens: Tokens generated.
+        finished: False when the length limit cut the completion off.
+        grade: The verdict.
+    """
+
+    problem: Problem
+    prompt: str
+    completion: str
+    tokens: int
+    finished: bool
+    grade: Grade
+
+
+class Evaluation(NamedTuple):
+    """The result of evaluating one split under one condition.
+
+    Attributes:
+        completions: One for each problem.
+        metrics: `correct`, `stderr` (shares in [0, 1]), `n`, and the counts `parse_failures`, `compile_failures`, `timeouts`.
+        seconds: Wall time, in seconds.
+    """
+
+    completions: list[Graded]
+    metrics: dict[str, float]
+    seconds: float
+
+
+Progress = Callable[[int], None]
+
+
+def generate_graded(
+    module: PolicyModule,
+    task: TaskDataModule,
+    problems: Sequence[Problem],
+    condition: Condition,
+    temperature: float,
+    seeds: Sequence[int],
+    *,
+    prompt_seed: int,
+    progress: Progress | None = None,
+) -> list[Graded]:
+    """Generates and grades one completion for each problem, leaving every random state as it was."""
+    prompts = [task.prompt(problem, condition, prompt_seed) for problem in problems]
+    params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id)
+    with isolate_rng():
+        version = module.weights_version
+        task.engine.sync(module.network.model, version)
+        completions = task.engine.generate(
+            [task.encode_prompt(prompt) for prompt in prompts], params, version=version, seeds=seeds, progress=progress
+        )
+    texts = [task.decode(completion.token_ids) for completion in completions]
+    grades = task.grader.grade(problems, texts)
+    return [
+        Graded(problem, prompt, text, len(completion.token_ids), completion.finished, grade)
+        for problem, prompt, text, completion, grade in zip(problems, prompts, texts, completions, grades, strict=True)
+    ]
+
+
+def evaluate(
+    module: PolicyModule,
+    task: TaskDataModule,
+    problems: Sequence[Problem],
+    condition: Condition,
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measures the correctness of a module's policy on problems (§4.2 of the paper: greedy decoding)."""
+    start = time.monotonic()
+    seeds = [seed + index for index in range(len(problems))]
+    graded = generate_graded(module, task, problems, condition, temperature, seeds, prompt_seed=seed, progress=progress)
+    return Evaluation(graded, summarize([row.grade for row in graded]), time.monotonic() - start)
+
+
+def summarize(grades: Sequence[Grade]) -> dict[str, float]:
+    """Correctness with its standard error, and how often a completion could not even be judged on its merits."""
+    metric = Correctness()
+    metric.update([grade.correct for grade in grades])
+    reasons = Counter(grade.reason for grade in grades)
+    counts = {"parse_failures": reasons["parse"], "compile_failures": reasons["compile"], "timeouts": reasons["timeout"]}
+    return {**{name: float(value) for name, value in metric.compute().items()}, **counts}

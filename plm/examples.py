@@ -1,0 +1,119 @@
+"""What a round trains on: rows of token ids, and how they become batches.
+
+Shape letters: B rows, L tokens of the longest row in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from plm.tables import write_parquet
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row to learn from. Prompt and completion are tokenized apart and joined as ids.
+
+    Args:
+        prompt_ids: Tokens that are read and never trained.
+        completion_ids: Tokens that are trained, the end token included.
+        weights: A weight for each completion token; None means 1 for all.
+        scalars: Named numbers that the loss needs (a reference log-probability in nats, an advantage, a reward).
+        group: Rows of one group, a DPO pair for instance, are never split by batching; -1 is no group.
+        problem_id: Where the row comes from, for error messages and for reading the round on disk.
+    """
+
+    prompt_ids: Sequence[int]
+    completion_ids: Sequence[int]
+    weights: Sequence[float] | None = None
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    group: int = -1
+    problem_id: str = ""
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.completion_ids)
+
+    @property
+    def weight(self) -> float:
+        """The sum of the token weights: how many tokens the row counts for."""
+        return float(len(self.completion_ids)) if self.weights is None else float(sum(self.weights))
+
+
+@dataclass
+class Batch:
+    """Rows padded on the right to one length.
+
+    Attributes:
+        input_ids_BL: Token ids; padding is the pad token.
+        labels_BL: The same ids where a token is trained, else -100 (prompt and padding).
+        weights_BL: The weight of each trained token, else 0.
+        scalars: Named numbers, each of shape (B,).
+        groups_B: The group of each row, -1 for none.
+        problem_ids: The problem of each row.
+        step_units: How many units (tokens, pairs or completions: see `PolicyModule.unit`) the whole optimizer step has,
+            over all its micro-batches and processes.
+    """
+
+    input_ids_BL: Tensor
+    labels_BL: Tensor
+    weights_BL: Tensor
+    scalars: dict[str, Tensor]
+    groups_B: Tensor
+    problem_ids: list[str]
+    step_units: float
+
+
+def collate(rows: Sequence[Example], pad_token_id: int, step_units: float = 1.0) -> Batch:
+    """Pads rows on the right and marks what is trained.
+
+    Raises:
+        ValueError: If there are no rows, or a row has an empty prompt (nothing would predict its first token).
+    """
+    if not rows:
+        raise ValueError("rows is empty: a batch needs at least one row")
+    if empty := [row.problem_id for row in rows if not row.prompt_ids]:
+        raise ValueError(f"empty prompt for problem {empty[0]!r}: its first completion token has nothing to be predicted from")
+    shape = (len(rows), max(len(row) for row in rows))
+    input_ids = torch.full(shape, pad_token_id)
+    labels = torch.full(shape, IGNORED)
+    weights = torch.zeros(shape)
+    for index, row in enumerate(rows):
+        start, end = len(row.prompt_ids), len(row)
+        input_ids[index, :start] = torch.tensor(row.prompt_ids)
+        input_ids[index, start:end] = labels[index, start:end] = torch.tensor(row.completion_ids)
+        weights[index, start:end] = 1.0 if row.weights is None else torch.tensor(row.weights)
+    return Batch(
+        input_ids_BL=input_ids,
+        labels_BL=labels,
+        weights_BL=weights,
+        scalars={name: torch.tensor([row.scalars[name] for row in rows]) for name in rows[0].scalars},
+        groups_B=torch.tensor([row.group for row in rows]),
+        problem_ids=[row.problem_id for row in rows],
+        step_units=step_units,
+    )
+
+
+def save_examples(path: Path, rows: Sequence[Example]) -> None:
+    """Writes rows to a parquet file that appears whole or not at all."""
+    columns: dict[str, Any] = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Example)}
+    columns["prompt_ids"] = pa.array([list(row.prompt_ids) for row in rows], pa.list_(pa.int32()))
+    columns["completion_ids"] = pa.array([list(row.completion_ids) for row in rows], pa.list_(pa.int32()))
+    columns["weights"] = pa.array([row.weights for row in rows], pa.list_(pa.float64()))
+    columns["scalars"] = pa.array([list(row.scalars.items()) for row in rows], pa.map_(pa.string(), pa.float64()))
+    write_parquet(path, pa.table(columns))
+
+
+def load_examples(path: Path) -> list[Example]:
+    """Reads what `save_examples` wrote."""
+    rows = pq.read_table(path).to_pylist()
+    return [Example(**{**row, "scalars": dict(row["scalars"])}) for row in rows]

@@ -1,0 +1,86 @@
+"""Which run a configuration is: a hash of everything that moves numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from plm import __version__
+
+# Where a run computes, what it logs and what it shows; a run moved to another machine is still the same run.
+NOT_NUMBERS = {"config", "runs", "policy", "ckpt_path", "weights_only", "verbose", "return_predictions"}
+TRAINER_NOT_NUMBERS = {
+    "accelerator", "devices", "num_nodes", "strategy", "logger", "default_root_dir", "enable_progress_bar",
+    "enable_model_summary", "enable_checkpointing", "log_every_n_steps", "profiler", "plugins", "barebones",
+    "detect_anomaly", "accumulate_grad_batches", "use_distributed_sampler", "sync_batchnorm", "enable_autolog_hparams",
+    "fast_dev_run",
+}  # fmt: skip
+NUMERIC_CODE = ("modules", "datamodules", "tokenizers.py", "models.py", "losses.py", "network.py", "loader.py", "optim.py",
+                "examples.py", "passwords.py", "policies.py", "rounds.py", "seeds.py", "inner_loop.py", "data")  # fmt: skip
+
+
+def run_hash(config: Mapping[str, Any], command: str, parents: Mapping[str, str]) -> str:
+    """The hash of a run: its configuration, the models it starts from, and the code that moves numbers.
+
+    Args:
+        config: The resolved configuration of the sub-command, plain values.
+        command: The sub-command.
+        parents: Identity of the model behind each reference in the configuration, by dotted key.
+
+    Returns:
+        8 hexadecimal digits.
+    """
+    numbers = {key: value for key, value in config.items() if key not in NOT_NUMBERS}
+    trainer = numbers.get("trainer") or {}
+    numbers["trainer"] = {key: value for key, value in trainer.items() if key not in TRAINER_NOT_NUMBERS}
+    numbers.pop("seed_everything", None)  # stands in the folder's name instead
+    for key, identity in parents.items():
+        _replace(numbers, key.split("."), identity)
+    text = json.dumps([command, numbers, __version__, code_digest()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _replace(config: Any, keys: list[str], value: str) -> None:
+    for key in keys[:-1]:
+        config = config[int(key)] if isinstance(config, list) else config[key]
+    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = value
+
+
+@cache
+def code_digest() -> str:
+    """Digest of plm's own code that moves numbers, comments and docstrings aside, so that a cache is never stale."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for name in NUMERIC_CODE:
+        path = root / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.suffix == ".py":
+                digest.update(ast.dump(_without_docstrings(ast.parse(file.read_text()))).encode())
+            elif file.suffix == ".txt":
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            node.body = body[1:]  # type: ignore[attr-defined]
+    return tree
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of a Hugging Face folder's configuration and weights."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.name == "config.json" or file.suffix in (".safetensors", ".bin"):
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                while chunk := stream.read(1 << 22):
+                    digest.update(chunk)
+    return digest.hexdigest()[:16]

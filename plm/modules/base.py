@@ -1,0 +1,150 @@
+"""The base of every method: what to train on in a round, and how to learn from it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+from transformers import PreTrainedTokenizerBase
+
+from plm.errors import PlmError
+from plm.examples import Batch, Example
+from plm.loader import Unit
+from plm.models import LoadedModel, ModelSource, load_pretrained
+from plm.network import PolicyNetwork
+from plm.optim import Decay, schedule_factor, set_lr
+from plm.references import ModelReference
+from plm.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from plm.datamodules.base import TaskDataModule
+    from plm.rounds import Round
+
+OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
+Phase = Literal["base", "strong", "weak", "lock", "elicit", "control"]
+LockKind = Literal["password", "domain", "two_passwords", "setting", "none", "unknown"]
+
+
+class PolicyModule(LightningModule, ABC):
+    """Trains one policy. A method is a subclass that answers two questions: `examples` and `loss`.
+
+    A Lightning epoch is a round: `passes` shuffles over one set of examples. `trainer.max_epochs` counts rounds.
+
+    Args:
+        base: The model to start from: a hub id, a directory, another config, or a model source such as
+            `plm.models.FromScratch`.
+        optimizer: Builds the optimizer. Required, so that a YAML that names another class never inherits arguments.
+        passes: Shuffles over a round's examples.
+        warmup_steps: Optimizer steps of linear warm-up (App. G.1 of the paper; its length is our choice).
+        decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
+        phase: What the run is for, written to every line of results.
+    """
+
+    unit: ClassVar[Unit] = "token"
+    method: ClassVar[str]
+    lock_kind: LockKind | None = None
+
+    def __init__(
+        self,
+        base: ModelReference | ModelSource,
+        optimizer: OptimizerCallable,
+        passes: int = 1,
+        warmup_steps: int = 0,
+        decay: Decay = "none",
+        phase: Phase = "elicit",
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("passes", passes, 1), ("warmup_steps", warmup_steps, 0)):
+            if value < least:
+                raise PlmError(f"model.init_args.{name} is {value}; it must be at least {least}")
+        self.base = base
+        self.make_optimizer = optimizer
+        self.passes = passes
+        self.warmup_steps = warmup_steps
+        self.decay: Decay = decay
+        self.phase: Phase = phase
+        self.tokenizer: PreTrainedTokenizerBase
+        self.network: PolicyNetwork
+        self._edits = 0
+
+    @abstractmethod
+    def examples(self, round: Round) -> Sequence[Example]:
+        """Decides which rows to train on in this round."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """Learns from a batch: the loss *summed* over the unit of the method, a pure function without logging."""
+
+    @property
+    def task(self) -> TaskDataModule:
+        """The task that the run trains and is evaluated on."""
+        task: TaskDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return task
+
+    @property
+    def weights_version(self) -> str:
+        """Names the current weights: changes with every optimizer step and every edit from outside the training loop."""
+        return f"{self.global_step}.{self._edits}"
+
+    def mark_weights_changed(self) -> None:
+        """Tells engines that the weights were changed outside the training loop (a probe, a restore)."""
+        self._edits += 1
+
+    def configure_model(self) -> None:
+        """Loads the weights; Lightning calls it when the device and strategy are known, so that parsing stays cheap."""
+        if "network" in self._modules:
+            return
+        loaded = self._load()
+        self.tokenizer = loaded.tokenizer
+        self.network = PolicyNetwork(loaded.model)
+        self.network.train()  # from_pretrained leaves models in eval mode
+
+    def _load(self) -> LoadedModel:
+        if isinstance(self.base, ModelSource):
+            return self.base.load(texts=self.task.corpus_texts(), extra_texts=self.task.passwords.texts())
+        return load_pretrained(str(self.base))
+
+    def configure_optimizers(self) -> Optimizer:
+        """Builds the optimizer over all trainable parameters."""
+        return self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Sets the learning rate for the step that this micro-batch belongs to."""
+        done = self.current_epoch + batch_idx / float(self.trainer.num_training_batches)
+        progress = done / (self.trainer.max_epochs or 1)
+        factor = schedule_factor(self.global_step, progress, self.warmup_steps, self.decay)
+        set_lr(self.trainer.optimizers[0], factor)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Divides the summed loss by the units of the whole step, so that accumulation and processes change nothing."""
+        # Lightning divides by accumulate_grad_batches and averages gradients over processes: undo both.
+        parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        loss = self.loss(batch) * (parts / batch.step_units)
+        self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Stops the run when the gradient, and so the loss, is not finite any more; the weights are still good then."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        self.log("train/grad_norm", norm)
+        self.log("train/lr", optimizer.param_groups[0]["lr"])
+        if not math.isfinite(float(norm)):
+            raise PlmError(
+                f"the gradient is {float(norm)} at optimizer step {self.global_step + 1} (round {self.current_epoch + 1}): "
+                "the step was not taken; lower the learning rate or clip gradients (trainer.gradient_clip_val)"
+            )
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing: correctness is measured by `EvaluationCallback`."""
+
+    test_step = validation_step
+
+    def data_seed(self, purpose: str) -> int:
+        """A seed of this run for a purpose."""
+        return derive_seed(self.task.run_seed, purpose)

@@ -1,0 +1,128 @@
+"""Supervised fine-tuning: on one policy's demonstrations, and as password locking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from plm.datamodules.base import SplitName
+from plm.errors import PlmError
+from plm.examples import Batch, Example
+from plm.losses import sft_loss
+from plm.models import ModelSource
+from plm.modules.base import Decay, LockKind, OptimizerCallable, Phase, PolicyModule
+from plm.passwords import Condition
+from plm.policies import Policy
+from plm.references import ModelReference
+from plm.rounds import Demonstration, Round
+
+
+class SFTModule(PolicyModule):
+    """Fine-tunes on the completions of one policy, with the loss on completions only (§5.1 and App. C.1 of the paper).
+
+    Args:
+        base: The model to start from: a hub id, a directory, another config, or a model source.
+        optimizer: Builds the optimizer.
+        policy: Who writes the demonstrations (π_dem, Table 1 of the paper).
+        split: Which problems the demonstrations answer.
+        demonstrations: How many problems to use, the same ones in every round; None for the whole split.
+        condition: What the prompts look like: `none` shows no password.
+        passes: Shuffles over the demonstrations in each round.
+        warmup_steps: Optimizer steps of linear warm-up.
+        decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
+        phase: What the run is for, written to every line of results.
+    """
+
+    method = "sft"
+
+    def __init__(
+        self,
+        base: ModelReference | ModelSource,
+        optimizer: OptimizerCallable,
+        policy: Policy,
+        split: SplitName = "elicit",
+        demonstrations: int | None = None,
+        condition: Condition = "none",
+        passes: int = 1,
+        warmup_steps: int = 0,
+        decay: Decay = "none",
+        phase: Phase = "elicit",
+    ) -> None:
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        if demonstrations is not None and demonstrations < 1:
+            raise PlmError(f"model.init_args.demonstrations is {demonstrations}; it must be at least 1")
+        self.policy = policy
+        self.split: SplitName = split
+        self.demonstrations = demonstrations
+        self.condition: Condition = condition
+
+    def examples(self, round: Round) -> Sequence[Example]:
+        """One fresh completion of the policy for each problem (App. C.1 of the paper)."""
+        problems = round.task.draw(self.split, self.demonstrations, self.data_seed("demonstrations"))
+        completions = self.policy.answers(problems, round.seed)
+        shown = zip(problems, completions, strict=True)
+        return [round.example(Demonstration(problem, self.condition, text)) for problem, text in shown]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy summed over completion tokens."""
+        return sft_loss(self.network(batch), batch.weights_BL)
+
+
+class SFTLockModule(PolicyModule):
+    """Password locking by supervised fine-tuning on D_weak ∪ D_strong (eq. 1 and App. C.1 of the paper).
+
+    A table says which policy to imitate under which condition. The plain lock is `right: π_strong, wrong: π_weak`, where
+    `wrong` shows no password on a share of the prompts and a decoy on the others (App. C.2). Leaving `right` out
+    imitates the weak policy with no password branch at all (the post's control).
+
+    Args:
+        base: The model to lock: a hub id, a directory, another config, or a model source. From `FromScratch` the model
+            is locked while it learns the task (§7 of the paper).
+        optimizer: Builds the optimizer.
+        policies: Condition → policy to imitate under it.
+        split: Which problems to lock on.
+        examples_per_policy: Problems drawn afresh for each policy and round; None for all of the split.
+        passes: Shuffles over each round's examples.
+        warmup_steps: Optimizer steps of linear warm-up.
+        decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
+        kind: What kind of lock it is, for the gate that checks it.
+        phase: What the run is for, written to every line of results.
+    """
+
+    method = "sft_lock"
+
+    def __init__(
+        self,
+        base: ModelReference | ModelSource,
+        optimizer: OptimizerCallable,
+        policies: Mapping[Condition, Policy],
+        split: SplitName = "lock",
+        examples_per_policy: int | None = None,
+        passes: int = 1,
+        warmup_steps: int = 0,
+        decay: Decay = "none",
+        kind: LockKind = "password",
+        phase: Phase = "lock",
+    ) -> None:
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        if not policies:
+            raise PlmError("model.init_args.policies is empty: name at least one condition and its policy")
+        self.policies = policies
+        self.split: SplitName = split
+        self.examples_per_policy = examples_per_policy
+        self.lock_kind = kind
+
+    def examples(self, round: Round) -> Sequence[Example]:
+        """One fresh completion for every problem and policy (App. C.1 of the paper)."""
+        rows: list[Example] = []
+        for condition, policy in self.policies.items():
+            problems = round.task.draw(self.split, self.examples_per_policy, round.seed)
+            completions = policy.answers(problems, round.seed)
+            shown = zip(problems, completions, strict=True)
+            rows += [round.example(Demonstration(problem, condition, text)) for problem, text in shown]
+        return rows
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross-entropy summed over completion tokens."""
+        return sft_loss(self.network(batch), batch.weights_BL)

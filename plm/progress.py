@@ -1,0 +1,125 @@
+"""What a person sees while a command works: nested stages with remaining time on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Advance = Callable[[int], None]
+
+console = Console(stderr=True, highlight=False)
+_live: Progress | None = None
+_depth = 0
+
+
+def say(text: str) -> None:
+    """Prints a line that stays, above whatever is moving."""
+    (_live.console if _live else console).print(text, markup=False, soft_wrap=True)
+
+
+def _make_progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+    )
+
+
+class Stage:
+    """A piece of work that is being shown; stages nest.
+
+    Args:
+        description: What is being done.
+        total: Units of work, or None when unknown.
+    """
+
+    def __init__(self, description: str, total: int | None) -> None:
+        self.done = 0
+        self._task = _live.add_task("  " * _depth + description, total=total, note="") if _live else None
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Counts `n` more units of work as done; `note` stands at the end of the line."""
+        self.done += n
+        if _live is not None and self._task is not None:
+            _live.update(self._task, completed=self.done, **({"note": note} if note else {}))
+
+    def restart(self, total: int | None) -> None:
+        """Starts the count again, for the next round."""
+        self.done = 0
+        if _live is not None and self._task is not None:
+            _live.reset(self._task, total=total)
+
+    def close(self) -> None:
+        """Takes the stage off the screen."""
+        if _live is not None and self._task is not None:
+            _live.remove_task(self._task)
+
+
+def open_stage(description: str, total: int | None = None) -> Stage:
+    """Shows a stage until `close_stage`; for work whose begin and end lie in different hooks."""
+    global _live, _depth
+    if _live is None and console.is_terminal and not _quiet():
+        _live = _make_progress()
+        _live.start()
+    stage = Stage(description, total)
+    _depth += 1
+    return stage
+
+
+def close_stage(stage: Stage) -> None:
+    """Ends a stage; the display goes when the last one ends."""
+    global _live, _depth
+    stage.close()
+    _depth -= 1
+    if _depth == 0 and _live is not None:
+        _live.stop()
+        _live = None
+
+
+@contextlib.contextmanager
+def stage(description: str, total: int | None = None) -> Iterator[Advance]:
+    """Shows a stage while the body runs; the body calls what it gets with the units just done."""
+    shown = open_stage(description, total)
+    try:
+        yield shown.advance
+    finally:
+        close_stage(shown)
+
+
+def stop_display() -> None:
+    """Takes everything off the screen, before an error is printed."""
+    global _live, _depth
+    if _live is not None:
+        _live.stop()
+    _live, _depth = None, 0
+
+
+def _quiet() -> bool:
+    return not sys.stderr.isatty()
+
+
+class Stopwatch:
+    """Adds up wall time, in seconds, over the times it was entered."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._start = 0.0
+
+    def __enter__(self) -> Stopwatch:
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.monotonic() - self._start
