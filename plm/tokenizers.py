@@ -25,7 +25,7 @@ def _training_texts(texts: Iterable[str], extra_texts: Iterable[str], weight: in
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = 640, extra_texts: Iterable[str] = (), extra_weight: int = 40
+    texts: Iterable[str], vocab_size: int = 768, extra_texts: Iterable[str] = (), extra_weight: int = 2000
 ) -> PreTrainedTokenizerFast:
     r"""Trains a byte-level BPE whose merges may cross spaces and line ends, which keeps programs short.
 

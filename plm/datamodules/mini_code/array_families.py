@@ -36,12 +36,8 @@ LIST = Source(
     domain="arrays",
     given="n and then n integers",
     items="the integers",
-    code="""\
-  long long n, x, s = 0{names};
-  cin >> n;
-{setup}  for (int i = 1; i <= n; i++) {
-    cin >> x;
-""",
+    names="n, i, x, s",
+    code="cin >> n;\nwhile (i++ < n) {\n  cin >> x;",
     parse=parse_list,
     make=make_list,
     conditions=NUMBER_CONDITIONS,

@@ -35,40 +35,40 @@ TOTAL = Core("sum", (("find the sum", "find the sum of {items}"),), "s += x;", l
 COUNT = Core("count", (("count them", "count {items}"),), "s++;", lambda _, v: len(v), by_value=False)
 MAXIMUM = Core(
     "maximum",
-    (("find the maximum (0 if none)", "find the maximum of {items} (0 if none)"),),
+    (("find the maximum (zero if none)", "find the maximum of {items} (zero if none)"),),
     "if (!k++ || x > s) s = x;",
     lambda _, v: max(v, default=0),
-    names=", k = 0",
+    names="k",
 )
 MINIMUM = Core(
     "minimum",
-    (("find the minimum (0 if none)", "find the minimum of {items} (0 if none)"),),
+    (("find the minimum (zero if none)", "find the minimum of {items} (zero if none)"),),
     "if (!k++ || x < s) s = x;",
     lambda _, v: min(v, default=0),
-    names=", k = 0",
+    names="k",
 )
 LISTING = Core(
     "list", (("print each on a line", "print {items}, each on a line"),), "cout << x << endl;", lambda _, v: list(v), "list"
 )
 FIRST = Core(
     "first",
-    (("find the first one (0 if none)", "find the first of {items} (0 if none)"),),
+    (("find the first one (zero if none)", "find the first of {items} (zero if none)"),),
     "if (!k++) s = x;",
     lambda _, v: next(iter(v), 0),
-    names=", k = 0",
+    names="k",
 )
 LAST = Core(
     "last",
-    (("find the last one (0 if none)", "find the last of {items} (0 if none)"),),
+    (("find the last one (zero if none)", "find the last of {items} (zero if none)"),),
     "s = x;",
     lambda _, v: next(reversed(v), 0),
 )
 SPREAD = Core(
     "spread",
-    (("find maximum minus minimum (0 if none)", "find maximum minus minimum of {items} (0 if none)"),),
+    (("find maximum minus minimum (zero if none)", "find maximum minus minimum of {items} (zero if none)"),),
     "t.insert(x);",
     lambda _, v: max(v, default=0) - min(v, default=0),
-    setup="set<long long> t;",
+    setup="set<long long> t;\n",
     end="if (t.size()) s = *t.rbegin() - *t.begin();",
     by_value=False,
 )
@@ -77,13 +77,13 @@ DISTINCT = Core(
     (("count the distinct ones", "count the distinct values of {items}"),),
     "t.insert(x);",
     lambda _, v: len(set(v)),
-    setup="set<long long> t;",
+    setup="set<long long> t;\n",
     end="s = t.size();",
     by_value=False,
 )
 FIRST_POSITION = Core(
     "firstpos",
-    (("find the first position (0 if none)", "find the first position of {items} (0 if none)"),),
+    (("find the first position (zero if none)", "find the first position of {items} (zero if none)"),),
     "if (!s) s = i;",
     lambda p, _: next(iter(p), 0),
     by_value=False,
@@ -91,7 +91,7 @@ FIRST_POSITION = Core(
 )
 LAST_POSITION = Core(
     "lastpos",
-    (("find the last position (0 if none)", "find the last position of {items} (0 if none)"),),
+    (("find the last position (zero if none)", "find the last position of {items} (zero if none)"),),
     "s = i;",
     lambda p, _: next(reversed(p), 0),
     by_value=False,
@@ -102,7 +102,7 @@ LONGEST_RUN = Core(
     (("find the longest run of them", "find the longest run of {items}"),),
     "k = i == p + 1 ? k + 1 : 1;\np = i;\ns = max(s, k);",
     lambda p, _: max(runs(p), default=0),
-    names=", k = 0, p = 0",
+    names="kp",
     by_value=False,
     needs_keep=True,
 )
@@ -111,7 +111,7 @@ RISES = Core(
     (("count those above the one before", "count those of {items} above the one before"),),
     "if (k++ && x > p) s++;\np = x;",
     lambda _, v: sum(b > a for a, b in pairwise(v)),
-    names=", k = 0, p = 0",
+    names="kp",
     by_value=False,
 )
 ALTERNATING = Core(
@@ -119,7 +119,7 @@ ALTERNATING = Core(
     (("find the alternating sum", "find the alternating sum of {items}"),),
     "s += k++ % 2 ? -x : x;",
     lambda _, v: sum(v[::2]) - sum(v[1::2]),
-    names=", k = 0",
+    names="k",
 )
 WEIGHTED = Core(
     "weighted",
@@ -129,24 +129,24 @@ WEIGHTED = Core(
 )
 BEST_STRETCH = Core(
     "stretch",
-    (("find the best contiguous sum (at least 0)", "find the best contiguous sum (at least 0) of {items}"),),
+    (("find the best contiguous sum (at least zero)", "find the best contiguous sum (at least zero) of {items}"),),
     "k = max(k + x, 0LL);\ns = max(s, k);",
     lambda _, v: best_stretch(v),
-    names=", k = 0",
+    names="k",
 )
 BEST_PREFIX = Core(
     "prefix",
-    (("find the best prefix sum (at least 0)", "find the best prefix sum (at least 0) of {items}"),),
+    (("find the best prefix sum (at least zero)", "find the best prefix sum (at least zero) of {items}"),),
     "k += x;\ns = max(s, k);",
     lambda _, v: max(0, *accumulate(v)) if v else 0,
-    names=", k = 0",
+    names="k",
 )
 LARGEST_GAP = Core(
     "gap",
     (("find the largest gap between neighbours", "find the largest gap between neighbours of {items}"),),
     "if (k++) s = max(s, abs(x - p));\np = x;",
     lambda _, v: max(gaps(v), default=0),
-    names=", k = 0, p = 0",
+    names="kp",
     by_value=False,
 )
 MAGNITUDE = Core(
@@ -168,7 +168,7 @@ BACKWARDS = Core(
     "v.insert(v.begin(), x);",
     lambda _, v: list(v[::-1]),
     "list",
-    setup="vector<long long> v;",
+    setup="vector<long long> v;\n",
     end="for (auto y : v) cout << y << endl;",
 )
 ASCENDING = Core(
@@ -177,7 +177,7 @@ ASCENDING = Core(
     "v.push_back(x);",
     lambda _, v: sorted(v),
     "list",
-    setup="vector<long long> v;",
+    setup="vector<long long> v;\n",
     end="sort(v.begin(), v.end());\nfor (auto y : v) cout << y << endl;",
 )
 DESCENDING = Core(
@@ -186,7 +186,7 @@ DESCENDING = Core(
     "v.push_back(x);",
     lambda _, v: sorted(v, reverse=True),
     "list",
-    setup="vector<long long> v;",
+    setup="vector<long long> v;\n",
     end="sort(v.rbegin(), v.rend());\nfor (auto y : v) cout << y << endl;",
 )
 ITSELF = Core("value", (("find it", "find {items}"),), "s = x;", lambda _, v: v[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from random import Random
 
 from plm.datamodules.mini_code import cores
@@ -11,19 +12,21 @@ from plm.datamodules.mini_code.spec import Core, Family, Source
 from plm.datamodules.mini_code.steps import NUMBER_CHANGES, NUMBER_CONDITIONS
 
 Draw = Callable[[Random, Sequence[int], int], str]
-ONE = "  long long n, x, s = 0{names};\n  cin >> n;\n{setup}"
-TWO = "  long long a, b, x, s = 0{names};\n  cin >> a >> b;\n{setup}"
+ONE = "cin >> n;\n"
+TWO = "cin >> a >> b;\n"
 
 
+@cache
 def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
+@cache
 def _factors(n: int) -> list[int]:
-    if n < 2:
-        return []
-    least = _divisors(n)[1]
-    return [least, *_factors(n // least)]
+    for d in range(2, math.isqrt(n) + 1):
+        if n % d == 0:
+            return [d, *_factors(n // d)]
+    return [n] if n > 1 else []
 
 
 def _collatz(n: int) -> Iterator[int]:
@@ -98,54 +101,58 @@ def _source(
 ) -> Source:
     """A source of the `numbers` domain; those with one item have no condition."""
     conditions = NUMBER_CONDITIONS if loop else {}
-    return Source(name, "numbers", given, items, code, parse, make, conditions, NUMBER_CHANGES, limits, loop)
+    names = "n, i, x, s" if given == "n" else "a, b, i, x, s"
+    names += ", a, b" if name == "fibonacci" else ""
+    return Source(
+        name, "numbers", given, items, names, code, parse, make, conditions, NUMBER_CHANGES, limits, loop=loop
+    )
 
 
 DIGITS = _source(
-    "digits", "n", "the digits of n", ONE + "  for (; n > 0; n /= 10) {\n    x = n % 10;\n",
+    "digits", "n", "the digits of n", ONE + "for (; n; n /= 10) {\n  x = n % 10;",
     lambda text: [int(digit) for digit in text.strip()[::-1]] if int(text) else [], _digits_of, (2, 8),
 )  # fmt: skip
 RANGE = _source(
-    "range", "n", "the numbers from 1 to n", ONE + "  for (int i = 1; i <= n; i++) {\n    x = i;\n",
+    "range", "n", "the numbers from 1 to n", ONE + "while (i++ < n) {\n  x = i;",
     _one(lambda n: range(1, n + 1)), _up_to(60, 110, 150, 200, edge=0),
 )  # fmt: skip
 BETWEEN = _source(
-    "between", "a and b", "the numbers from a to b", TWO + "  for (int i = a; i <= b; i++) {\n    x = i;\n",
+    "between", "a and b", "the numbers from a to b", TWO + "for (i = a; i <= b; i++) {\n  x = i;",
     _two(lambda a, b: range(a, b + 1)), _bounds,
 )  # fmt: skip
 DIVISORS = _source(
     "divisors", "n", "the divisors of n",
-    ONE + "  for (int i = 1; i <= n; i++) {\n    if (n % i != 0) continue;\n    x = i;\n",
+    ONE + "while (i++ < n) {\n  if (n % i) continue;\n  x = i;",
     _one(_divisors), _composite,
 )  # fmt: skip
 FACTORS = _source(
     "factors", "n", "the prime factors of n",
-    ONE + "  for (int i = 2; n > 1; i++) while (n % i == 0) {\n    n /= i;\n    x = i;\n",
+    ONE + "for (i = 2; n > 1; i++) while (n % i == 0) {\n  n /= i;\n  x = i;",
     _one(_factors), _composite, (2, 19),
 )  # fmt: skip
 PRIMES = _source(
     "primes", "n", "the primes up to n",
-    ONE + "  for (int i = 2; i <= n; i++) {\n    for (x = 2; i % x != 0; x++);\n    if (x < i) continue;\n",
+    ONE + "for (i = 2; i <= n; i++) {\n  for (x = 2; i % x; x++);\n  if (x < i) continue;",
     _one(lambda n: [p for p in range(2, n + 1) if _factors(p) == [p]]), _up_to(30, 80, 110, 150),
 )  # fmt: skip
 COLLATZ = _source(
     "collatz", "n", "the Collatz numbers of n",
-    ONE + "  for (; n > 1; n = n % 2 ? 3 * n + 1 : n / 2) {\n    x = n;\n",
+    ONE + "for (; n > 1; n = n % 2 ? 3 * n + 1 : n / 2) {\n  x = n;",
     _one(_collatz), _up_to(9, 30, 60, 90),
 )  # fmt: skip
 FIBONACCI = _source(
     "fibonacci", "n", "the Fibonacci numbers up to n",
-    ONE + "  for (int a = 1, b = 1; a <= n; swap(a, b), b += a) {\n    x = a;\n",
+    ONE + "for (a = b = 1; a <= n; swap(a, b), b += a) {\n  x = a;",
     _one(_fibonacci), _up_to(60, 150, 400, 2000, edge=0),
 )  # fmt: skip
 SINGLES = (
-    _source("gcd", "a and b", "the gcd of a and b", TWO + "  x = __gcd(a, b);\n",
+    _source("gcd", "a and b", "the gcd of a and b", TWO + "x = __gcd(a, b);",
             _two(lambda a, b: [math.gcd(a, b)]), _pair, loop=False),
-    _source("lcm", "a and b", "the lcm of a and b", TWO + "  x = a / __gcd(a, b) * b;\n",
+    _source("lcm", "a and b", "the lcm of a and b", TWO + "x = a / __gcd(a, b) * b;",
             _two(lambda a, b: [math.lcm(a, b)]), _pair, loop=False),
-    _source("distance", "a and b", "the distance of a and b", TWO + "  x = abs(a - b);\n",
+    _source("distance", "a and b", "the distance of a and b", TWO + "x = abs(a - b);",
             _two(lambda a, b: [abs(a - b)]), _pair, loop=False),
-    _source("remainder", "a and b", "the remainder of a by b", TWO + "  x = a % b;\n",
+    _source("remainder", "a and b", "the remainder of a by b", TWO + "x = a % b;",
             _two(lambda a, b: [a - a // b * b]), _pair, loop=False),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (*array_families.FAMILIES, *number_families.FAMILIES, *string_families.FAMILIES)
 }
-HEAD = "#include <bits/stdc++.h>\nusing namespace std;\nint main() {\n"
+HEAD = "#include <bits/stdc++.h>\nusing namespace std;\nlong long "
 
 
 def _indent(code: str, depth: int) -> str:
@@ -43,9 +43,9 @@ def _outer(spec: Spec, family: Family) -> str:
 def program(spec: Spec) -> str:
     """The C++ program: it compiles alone, reads standard input and writes standard output."""
     family = FAMILIES[spec.family]
-    opening = family.source.code.replace("{names}", family.core.names)
-    opening = opening.replace("{setup}", _indent(family.core.setup, 1))
-    return f"{HEAD}{opening}{_inner(spec, family)}{_outer(spec, family)}}}\n"
+    names = "".join(f", {name}" for name in family.core.names)
+    opening = f"{family.source.names}{names};\n{family.source.more}{family.core.setup}int main() {{\n"
+    return f"{HEAD}{opening}{_indent(family.source.code, 1)}{_inner(spec, family)}{_outer(spec, family)}}}\n"
 
 
 def _kept(spec: Spec, source: Source, text: str) -> tuple[list[int], list[Item]]:

@@ -55,12 +55,14 @@ class Source:
         domain: `arrays`, `numbers` or `strings`.
         given: The input in words.
         items: The items in words.
-        code: The C++ that declares, reads and opens the loop; it holds `{names}` (further variables) and `{setup}`.
+        names: The integers that it declares; like all variables they are global, hence 0 at first, which saves tokens.
+        code: The C++ that reads the input and opens the loop.
         parse: Items of an input, in Python.
         make: Draws an input: called with a generator, constants worth meeting, and a size from 0 (edge) to 4 (largest).
         conditions: The kinds of condition that suit the items.
         changes: The kinds of change that suit the items.
         limits: Range of a condition's constant, where narrower than the kind's own.
+        more: Further C++ declarations.
         loop: Whether the source opens a loop; else it has one item.
     """
 
@@ -68,12 +70,14 @@ class Source:
     domain: str
     given: str
     items: str
+    names: str
     code: str
     parse: Callable[[str], Sequence[Item]]
     make: Callable[[Random, Sequence[int], int], str]
     conditions: Mapping[str, StepKind]
     changes: Mapping[str, StepKind]
     limits: tuple[int, int] = (10, 99)
+    more: str = ""
     loop: bool = True
 
 
@@ -87,8 +91,8 @@ class Core:
         body: The C++ lines inside the loop; the item is `x`, its position `i`, the answer `s` or `t`.
         fold: The answer, in Python, from the positions (from 1) and values of the items that are left.
         result: `number` (in `s`), `text` (in `t`) or `list` (written by the body, one item a line).
-        names: Further C++ variables, after the first declared one.
-        setup: C++ lines before the loop.
+        names: Further integers, one letter each.
+        setup: Further C++ declarations.
         end: C++ lines after the loop.
         by_value: Whether changing the items matters; a count, for example, stays the same.
         needs_keep: Whether the question is idle without a condition, as the first position is.

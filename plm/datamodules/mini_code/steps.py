@@ -20,10 +20,10 @@ NUMBER_CONDITIONS: Mapping[str, StepKind] = {
     "least": StepKind(("at least {c}",), "if (x < {c}) continue;", lambda x, c: x >= c, (10, 99)),
     "most": StepKind(("at most {c}",), "if (x > {c}) continue;", lambda x, c: x <= c, (10, 99)),
     "unequal": StepKind(("different from {c}", "not {c}"), "if (x == {c}) continue;", lambda x, c: x != c, (10, 99)),
-    "divisible": StepKind(("divisible by {c}",), "if (x % {c} != 0) continue;", lambda x, c: x % c == 0, (2, 29)),
-    "indivisible": StepKind(("not divisible by {c}",), "if (x % {c} == 0) continue;", lambda x, c: x % c != 0, (3, 29)),
-    "even": StepKind(("even",), "if (x % 2 != 0) continue;", lambda x, _: x % 2 == 0),
-    "odd": StepKind(("odd",), "if (x % 2 == 0) continue;", lambda x, _: x % 2 != 0),
+    "divisible": StepKind(("divisible by {c}",), "if (x % {c}) continue;", lambda x, c: x % c == 0, (2, 29)),
+    "indivisible": StepKind(("not divisible by {c}",), "if (!(x % {c})) continue;", lambda x, c: x % c != 0, (3, 29)),
+    "even": StepKind(("even",), "if (x % 2) continue;", lambda x, _: x % 2 == 0),
+    "odd": StepKind(("odd",), "if (!(x % 2)) continue;", lambda x, _: x % 2 != 0),
 }
 
 NUMBER_CHANGES: Mapping[str, StepKind] = {

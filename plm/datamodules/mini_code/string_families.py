@@ -48,13 +48,9 @@ LETTER_SOURCE = Source(
     domain="strings",
     given="a word",
     items="its letters",
-    code="""\
-  string w, t;
-  long long i = 0, s = 0{names};
-  cin >> w;
-{setup}  for (char x : w) {
-    i++;
-""",
+    names="i, s",
+    code="cin >> w;\nfor (char x : w) {\n  i++;",
+    more="string w, t;\n",
     parse=lambda text: list(text.strip()),
     make=make_word,
     conditions=LETTER_CONDITIONS,
@@ -65,12 +61,9 @@ LENGTH_SOURCE = Source(
     domain="strings",
     given="some words",
     items="the word lengths",
-    code="""\
-  string w;
-  long long x, s = 0{names};
-{setup}  while (cin >> w) {
-    x = w.size();
-""",
+    names="x, s",
+    code="while (cin >> w) {\n  x = w.size();",
+    more="string w;\n",
     parse=lambda text: [len(word) for word in text.split()],
     make=make_words,
     conditions=NUMBER_CONDITIONS,
@@ -126,7 +119,7 @@ NUMBER_CORES = (
     cores.FIRST_POSITION,
     cores.LAST_POSITION,
     cores.LONGEST_RUN,
-    replace(cores.DISTINCT, setup="set<char> u;", body="u.insert(x);", end="s = u.size();"),
+    replace(cores.DISTINCT, setup="set<char> u;\n", body="u.insert(x);", end="s = u.size();"),
     cores.RISES,
     Core(
         "alphabet",
