@@ -1,0 +1,238 @@
+"""Generation inside the training process, on the module's own weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from plm.engines.base import Completion, SamplingParams
+from plm.engines.cache import new_cache
+from plm.errors import StaleWeightsError
+
+# Shape letters: B rows, L input length, N new tokens, V vocabulary, K cached positions.
+
+_WORTH_DROPPING = 0.9  # finished rows leave when at most this share of the batch is left; our choice, measured
+
+
+class HFEngine:
+    """Generates in batches with a Hugging Face causal language model, without copying its weights.
+
+    Prompts are sorted by length and left-padded; rows that are finished leave the batch and the cache. Results do not
+    depend on the other prompts of a call, up to rounding of the model's own arithmetic. The model's training flags,
+    the gradient mode and the global random state are as before afterwards.
+
+    Args:
+        batch_size: Most prompts in one batch.
+        max_tokens: Most tokens of one batch, prompts padded and new tokens included; it bounds the cache's memory.
+    """
+
+    def __init__(self, *, batch_size: int = 128, max_tokens: int = 65536) -> None:
+        for name, value in (("batch_size", batch_size), ("max_tokens", max_tokens)):
+            if value < 1:
+                raise ValueError(f"{name}={value}: must be at least 1")
+        self.batch_size = batch_size
+        self.max_tokens = max_tokens
+        self._model: PreTrainedModel | None = None
+        self._version: str | None = None
+        self._changes = 0
+
+    def sync(self, model: nn.Module, version: str) -> None:
+        """Keeps a reference to the model; it must not be trained between this and `generate`."""
+        self._model, self._version, self._changes = cast(PreTrainedModel, model), version, _changes(model)
+
+    def close(self) -> None:
+        """Lets go of the model."""
+        self._model = self._version = None
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        *,
+        version: str,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Generates one completion for each prompt, in order.
+
+        Args:
+            prompts: Token ids of each prompt.
+            params: Shared by all prompts.
+            version: The weights the caller means to use.
+            seeds: One for each prompt, needed when the temperature is above 0.
+            progress: Called with the number of completions that have just been finished.
+
+        Raises:
+            StaleWeightsError: If `version` is not what was last synced, or the weights changed in place since then.
+            ValueError: If a prompt is empty or too long for the model, or an argument is out of range.
+        """
+        model = self._current(version)
+        _check(model, prompts, params, seeds)
+        completions: dict[int, Completion] = {}
+        with _evaluating(model):
+            for rows in self._batches(prompts, params.max_new_tokens):
+                batch_seeds = [seeds[row] for row in rows] if seeds is not None and params.temperature else None
+                decoder = _Decoder(model, [prompts[row] for row in rows], params, batch_seeds)
+                completions.update(zip(rows, decoder.run(progress or (lambda _: None)), strict=True))
+        return [completions[row] for row in range(len(prompts))]
+
+    def _current(self, version: str) -> PreTrainedModel:
+        if self._model is None or version != self._version:
+            raise StaleWeightsError(f"generating with weights {version!r}, but the engine holds {self._version!r}")
+        if _changes(self._model) != self._changes:
+            raise StaleWeightsError(f"the weights were changed since they were synced as {version!r}: sync again")
+        return self._model
+
+    def _batches(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Iterator[list[int]]:
+        """Cuts the prompts, longest first, into batches; the first of a batch is its longest."""
+        order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+        while order:
+            size = max(1, min(self.batch_size, self.max_tokens // (len(prompts[order[0]]) + new_tokens)))
+            yield order[:size]
+            order = order[size:]
+
+
+class _Decoder:
+    """One batch from prompts to completions."""
+
+    def __init__(
+        self, model: PreTrainedModel, prompts: list[Sequence[int]], params: SamplingParams, seeds: list[int] | None
+    ) -> None:
+        self.model = model
+        self.params = params
+        self.device = next(model.parameters()).device
+        lengths = [len(prompt) for prompt in prompts]
+        width, count = max(lengths), params.max_new_tokens
+        padded = [[params.eos_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        self.prompts_BL = torch.tensor(padded, device=self.device)
+        self.lengths_B = torch.tensor(lengths, device=self.device)
+        self.mask_BK = torch.arange(width + count, device=self.device) >= (width - self.lengths_B)[:, None]
+        self.uniforms_BN = None if seeds is None else _uniforms(seeds, count).to(self.device)
+        self.tokens_BN = torch.full((len(prompts), count), params.eos_token_id, device=self.device)
+        self.rows_B = torch.arange(len(prompts), device=self.device)
+        self.cache = new_cache(model.config, width + count)
+
+    def run(self, progress: Callable[[int], None]) -> list[Completion]:
+        last = self.params.max_new_tokens - 1
+        left = len(self.rows_B)
+        finished_B = torch.zeros(left, dtype=torch.bool, device=self.device)
+        logits_BV = self._prefill()
+        for step in range(last + 1):
+            next_B = self._choose(logits_BV, step)
+            self.tokens_BN[self.rows_B, step] = next_B
+            finished_B |= next_B == self.params.eos_token_id
+            unfinished = 0 if step == last else len(finished_B) - int(finished_B.sum())
+            if unfinished < left:
+                progress(left - unfinished)
+                left = unfinished
+            if not left:
+                break
+            if left <= _WORTH_DROPPING * len(finished_B):
+                keep = (~finished_B).nonzero().squeeze(1)
+                next_B, finished_B = next_B[keep], finished_B[keep]
+                self._keep(keep)
+            logits_BV = self._step(next_B, step)
+        return [_completion(ids, self.params.eos_token_id) for ids in self.tokens_BN.tolist()]
+
+    def _prefill(self) -> Tensor:
+        width = self.prompts_BL.shape[1]
+        positions_BL = torch.arange(width, device=self.device) - (width - self.lengths_B)[:, None]
+        return self._logits(self.prompts_BL, self.mask_BK[:, :width], positions_BL.clamp_(min=0))
+
+    def _step(self, next_B: Tensor, step: int) -> Tensor:
+        mask_BK = self.mask_BK[:, : self.prompts_BL.shape[1] + step + 1]
+        return self._logits(next_B[:, None], mask_BK, (self.lengths_B + step)[:, None])
+
+    def _logits(self, ids_BL: Tensor, mask_BK: Tensor, positions_BL: Tensor) -> Tensor:
+        output = self.model(
+            input_ids=ids_BL,
+            attention_mask=mask_BK,
+            position_ids=positions_BL,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits_BV: Tensor = output.logits[:, -1]
+        return logits_BV
+
+    def _choose(self, logits_BV: Tensor, step: int) -> Tensor:
+        if self.uniforms_BN is None:
+            return logits_BV.argmax(-1)
+        return sample(logits_BV, self.params.temperature, self.uniforms_BN[self.rows_B, step])
+
+    def _keep(self, keep_B: Tensor) -> None:
+        self.rows_B = self.rows_B[keep_B]
+        self.lengths_B = self.lengths_B[keep_B]
+        self.mask_BK = self.mask_BK[keep_B]
+        self.cache.batch_select_indices(keep_B)
+
+
+def sample(logits_BV: Tensor, temperature: float, uniforms_B: Tensor) -> Tensor:
+    """Draws one token a row by inverting the cumulative distribution, in float64.
+
+    Args:
+        logits_BV: Of the next token.
+        temperature: Above 0.
+        uniforms_B: One number in [0, 1) a row: the only source of randomness.
+    """
+    probabilities_BV = (logits_BV.double() / temperature).softmax(-1)
+    cumulative_BV = probabilities_BV.cumsum(-1)
+    targets_B1 = (uniforms_B * cumulative_BV[:, -1])[:, None]
+    tokens_B1 = torch.searchsorted(cumulative_BV, targets_B1, right=True)
+    return tokens_B1.squeeze(1).clamp_(max=logits_BV.shape[1] - 1)
+
+
+def _uniforms(seeds: list[int], count: int) -> Tensor:
+    """Gives one row a seed: the n-th number depends on seed and n alone."""
+    rows = [np.random.Generator(np.random.Philox(key=seed % 2**128)).random(count) for seed in seeds]
+    return torch.from_numpy(np.stack(rows))
+
+
+def _completion(ids: list[int], eos_token_id: int) -> Completion:
+    if eos_token_id in ids:
+        return Completion(ids[: ids.index(eos_token_id)], True)
+    return Completion(ids, False)
+
+
+def _changes(model: nn.Module) -> int:
+    """Counts in-place changes of the parameters, as autograd does."""
+    return sum(parameter._version for parameter in model.parameters() if not parameter.is_inference())
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _check(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int] | None
+) -> None:
+    if params.max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens={params.max_new_tokens}: must be at least 1")
+    if not params.temperature >= 0:
+        raise ValueError(f"temperature={params.temperature}: must be at least 0")
+    if params.temperature and (seeds is None or len(seeds) != len(prompts)):
+        raise ValueError(f"seeds: sampling needs one for each of the {len(prompts)} prompts")
+    room = getattr(model.config, "max_position_embeddings", None)
+    for row, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise ValueError(f"prompts[{row}] is empty: must have at least one token")
+        if room is not None and len(prompt) + params.max_new_tokens > room:
+            raise ValueError(
+                f"prompts[{row}] has {len(prompt)} tokens: with max_new_tokens={params.max_new_tokens} "
+                f"must be at most the model's {room} positions"
+            )
