@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -232,13 +232,19 @@ def _reason(error: Exception) -> str:
     return text
 
 
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    files: Mapping[str, str] | None = None,
+) -> None:
     """Saves model (safetensors) and tokenizer, so that the folder appears whole or not at all.
 
     Args:
         model: What to save; its tied weights are stored once.
         tokenizer: Saved beside it.
         folder: Replaced if it exists.
+        files: More text files to put beside it: name and content.
 
     Raises:
         PlmError: If the folder cannot be written or the disk is full.
@@ -248,6 +254,8 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         try:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            for name, text in (files or {}).items():
+                (temporary / name).write_text(text, encoding="utf-8")
         except Exception as error:  # safetensors wraps the operating system's error in one of its own
             if "No space left" not in str(error):
                 raise

@@ -131,9 +131,10 @@ def test_saved_models_load_to_the_same_logits(tmp_path, architecture, tie):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.arange(parameter.numel()).reshape(parameter.shape).sin())
-    save_model(model, tokenizer, tmp_path / "model")
+    save_model(model, tokenizer, tmp_path / "model", {"plm.json": "{}"})
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert (tmp_path / "model" / "plm.json").read_text() == "{}"
     loaded, loaded_tokenizer = load_pretrained(str(tmp_path / "model"))
     token_ids = torch.tensor([tokenizer("abcd")["input_ids"]])
     assert loaded_tokenizer("abcd")["input_ids"] == tokenizer("abcd")["input_ids"] == [2, 3, 4, 5]
