@@ -38,6 +38,7 @@ from plm.runs import RunFolder, provenance
 from plm.table import print_table
 
 REMOVED_FROM_CHILD = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+PARSER = {"exit_on_error": False, "allow_abbrev": False}  # an abbreviation would hide a misspelt key
 TRAINER_DEFAULTS = {
     "max_epochs": 1,
     "num_sanity_val_steps": 0,
@@ -58,14 +59,8 @@ def run_trainer_command(command: str, args: list[str]) -> int:
     try:
         PlmCLI(args=[command, *args])
     except argparse.ArgumentError as error:
-        raise PlmError(one_line(error)) from error
-    except Finished:
-        pass
+        raise PlmError(one_line(error, _config_paths(args))) from error
     return 0
-
-
-class Finished(Exception):
-    """The run was finished before; its table has been printed."""
 
 
 class PlmCLI(LightningCLI):
@@ -84,7 +79,7 @@ class PlmCLI(LightningCLI):
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
-                parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in self.subcommands()}},
+                parser_kwargs={**PARSER, **{name: dict(PARSER) for name in self.subcommands()}},
                 args=args,
             )
 
@@ -136,7 +131,7 @@ class PlmCLI(LightningCLI):
         checkpoint = ModelCheckpoint(path / "checkpoints", filename="last", enable_version_counter=False)
         checkpoint.CHECKPOINT_EQUALS_CHAR = "-"
         own: list[Callback] = [RunFolderCallback(self.parent), checkpoint]
-        if trainer.enable_progress_bar:
+        if trainer.enable_progress_bar is not False:
             own.append(ProgressCallback())
         kwargs["callbacks"] = [*(trainer.callbacks or []), *own]
         built: Trainer = super().instantiate_trainer(default_root_dir=str(path), **kwargs)
@@ -238,7 +233,7 @@ class Resolver:
         try:
             config = self.parser.parse_args(["--config", str(path)])
         except argparse.ArgumentError as error:
-            raise PlmError(f"{path}: {one_line(error)}") from error
+            raise PlmError(f"{path}: {one_line(error, [str(path)])}") from error
         parents, _ = self.resolve_all(config, [*stack, str(path.resolve())])
         return self.folder(config, "fit", path.stem, parents)
 
@@ -275,6 +270,11 @@ def _config_name(config: Namespace) -> tuple[str, list[str]]:
     return (Path(paths[0]).stem if paths else "run"), paths
 
 
+def _config_paths(args: list[str]) -> list[str]:
+    named = [args[index + 1] for index, word in enumerate(args[:-1]) if word in ("-c", "--config")]
+    return named + [word.split("=", 1)[1] for word in args if word.startswith("--config=")]
+
+
 def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
     """The configuration as plain values."""
     values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml", skip_validation=True))
@@ -293,7 +293,11 @@ def _hidden_argv() -> Iterator[None]:
 
 def _quieten() -> None:
     """Leaves plm's own lines on the terminal; warnings that a user can act on stay."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     for text in (".*does not have many workers.*", ".*train_dataloader.*", ".*val_dataloader.*", ".*Checkpoint directory.*"):
         warnings.filterwarnings("ignore", text)
     warnings.filterwarnings("ignore", module="lightning")

@@ -23,7 +23,19 @@ class ModelReference(str):
         return self.endswith((".yaml", ".yml"))
 
 
-register_type(ModelReference, serializer=str, deserializer=ModelReference)
+def _parse(value: object) -> ModelReference:
+    """Reads a reference from YAML; anything but text belongs to another type of a union."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"a model reference is a hub id, a folder or a config, not {value!r}")
+    return ModelReference(value)
+
+
+def _write(value: object) -> str:
+    """Writes a reference to YAML; in a union, other types' values are not ours to write."""
+    return str(_parse(value))
+
+
+register_type(ModelReference, serializer=_write, deserializer=_parse)
 
 
 def find_references(config: Any, key: str = "") -> Iterator[tuple[str, ModelReference]]:

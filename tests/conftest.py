@@ -1,0 +1,26 @@
+"""Fixtures: a Llama of about 6,000 parameters, a character tokenizer, a scripted engine, a task of a few rows."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+
+from tests.tiny import TinySource
+
+
+@pytest.fixture
+def tiny_model():
+    """A Llama of about 6,000 parameters with its character tokenizer."""
+    return TinySource().load([])
+
+
+@pytest.fixture(autouse=True)
+def one_seed():
+    """Every test starts from the same random state."""
+    torch.manual_seed(0)
