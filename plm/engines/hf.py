@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from plm.engines.base import Completion, SamplingParams
+from plm.engines.base import Completion, Engine, SamplingParams
 from plm.engines.cache import new_cache
-from plm.errors import StaleWeightsError
+from plm.errors import PlmError, StaleWeightsError
 
 # Shape letters: B rows, L input length, N new tokens, V vocabulary, K cached positions.
 
 _WORTH_DROPPING = 0.9  # finished rows leave when at most this share of the batch is left; our choice, measured
 
 
-class HFEngine:
+class HFEngine(Engine):
     """Generates in batches with a Hugging Face causal language model, without copying its weights.
 
     Prompts are sorted by length and left-padded; rows that are finished leave the batch and the cache. Results do not
@@ -70,7 +70,8 @@ class HFEngine:
 
         Raises:
             StaleWeightsError: If `version` is not what was last synced, or the weights changed in place since then.
-            ValueError: If a prompt is empty or too long for the model, or an argument is out of range.
+            ValueError: If a prompt is empty, or an argument is out of range.
+            PlmError: If a prompt and its completion may be too long for the model.
         """
         model = self._current(version)
         _check(model, prompts, params, seeds)
@@ -109,7 +110,7 @@ class _Decoder:
         self.device = next(model.parameters()).device
         lengths = [len(prompt) for prompt in prompts]
         width, count = max(lengths), params.max_new_tokens
-        padded = [[params.eos_token_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         self.prompts_BL = torch.tensor(padded, device=self.device)
         self.lengths_B = torch.tensor(lengths, device=self.device)
         self.mask_BK = torch.arange(width + count, device=self.device) >= (width - self.lengths_B)[:, None]
@@ -232,7 +233,7 @@ def _check(
         if not len(prompt):
             raise ValueError(f"prompts[{row}] is empty: must have at least one token")
         if room is not None and len(prompt) + params.max_new_tokens > room:
-            raise ValueError(
-                f"prompts[{row}] has {len(prompt)} tokens: with max_new_tokens={params.max_new_tokens} "
-                f"must be at most the model's {room} positions"
+            raise PlmError(
+                f"a prompt of {len(prompt)} tokens and max_new_tokens={params.max_new_tokens} do not fit into the "
+                f"model's {room} positions: lower max_new_tokens or take a model with more positions"
             )
