@@ -66,7 +66,7 @@ def _unknown_option(text: str, configs: Sequence[str]) -> str | None:
     if not found:
         if unrecognized := re.search(r"[Uu]nrecognized arguments: (.*)", text):
             word = unrecognized[1].split()[0].split("=")[0]
-            return f"unknown option {word}{nearest(word.lstrip('-').split('.')[0], TOP_LEVEL)}"
+            return f"unknown option {word}{nearest(word.lstrip('-'), _options())}"
         return None
     if not (owners := CLASS_PATH.findall(text[: found.start()])):
         return f"unknown key {found[1]!r}{nearest(found[1].split('.')[0], TOP_LEVEL)}"
@@ -109,6 +109,10 @@ def _arguments(class_path: str) -> Iterable[str]:
         return inspect.signature(getattr(importlib.import_module(module), name)).parameters
     except (ImportError, AttributeError, ValueError):
         return ()
+
+
+def _options() -> list[str]:
+    return [*TOP_LEVEL, *(f"trainer.{name}" for name in _trainer_arguments())]
 
 
 def _trainer_arguments() -> Iterable[str]:

@@ -62,6 +62,7 @@ class Batch:
         problem_ids: The problem of each row.
         step_units: How many units (tokens, pairs or completions: see `PolicyModule.unit`) the whole optimizer step has,
             over all its micro-batches and processes.
+        step_tokens: How many tokens the whole step trains, by weight.
     """
 
     input_ids_BL: Tensor
@@ -71,10 +72,13 @@ class Batch:
     groups_B: Tensor
     problem_ids: list[str]
     step_units: float
+    step_tokens: float
 
 
-def collate(rows: Sequence[Example], pad_token_id: int, step_units: float = 1.0) -> Batch:
-    """Pads rows on the right and marks what is trained.
+def collate(
+    rows: Sequence[Example], pad_token_id: int, step_units: float = 1.0, step_tokens: float | None = None
+) -> Batch:
+    """Pads rows on the right and marks what is trained; `step_tokens` is what these rows train where None.
 
     Raises:
         ValueError: If there are no rows, or a row has an empty prompt (nothing would predict its first token).
@@ -100,6 +104,7 @@ def collate(rows: Sequence[Example], pad_token_id: int, step_units: float = 1.0)
         groups_B=torch.tensor([row.group for row in rows]),
         problem_ids=[row.problem_id for row in rows],
         step_units=step_units,
+        step_tokens=sum(row.weight for row in rows) if step_tokens is None else step_tokens,
     )
 
 

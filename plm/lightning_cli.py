@@ -277,7 +277,7 @@ def _config_paths(args: list[str]) -> list[str]:
 
 def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
     """The configuration as plain values."""
-    values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml", skip_validation=True))
+    values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False, format="yaml", skip_validation=True))
     return values
 
 

@@ -61,7 +61,6 @@ class RoundLoader:
         self.accumulate, self.rank, self.world_size = accumulate, rank, world_size
         self.steps = [step for index in range(passes) for step in self._one_pass(batch_size, seed + index)]
         self.position = 0  # micro-batches already handed out; part of the checkpoint
-        self.trained_tokens = 0.0
 
     def _one_pass(self, batch_size: int, seed: int) -> list[list[Example]]:
         rng = random.Random(seed)
@@ -90,8 +89,7 @@ class RoundLoader:
         if units <= 0:
             raise ValueError(f"step {step} of the round trains nothing: every token weight of its {len(rows)} rows is 0")
         mine = [row for unit in _units_of(rows)[part * self.world_size + self.rank :: self.parts] for row in unit]
-        self.trained_tokens += sum(row.weight for row in mine)
-        return collate(mine or [_filler(rows[0])], self.pad_token_id, units)
+        return collate(mine or [_filler(rows[0])], self.pad_token_id, units, count_units(rows, "token"))
 
     def state_dict(self) -> dict[str, Any]:
         """How far the round has come, for the checkpoint."""

@@ -15,8 +15,8 @@ def print_table(run: RunFolder) -> None:
     if rows:
         console.print(_table(run, rows))
     if run.model_path.exists():
-        console.print(f"model        {run.model_path}")
-    console.print(f"results      {run.results_path}")
+        console.print(f"model        {run.model_path}", soft_wrap=True)
+    console.print(f"results      {run.results_path}", soft_wrap=True)
     console.print(f"curves       tensorboard --logdir {run.path / 'tensorboard'}", soft_wrap=True)
 
 

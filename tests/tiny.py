@@ -29,12 +29,14 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_llama(vocab_size: int = 3 + len(ALPHABET), seed: int = 0, scale: float = 0.5) -> LlamaForCausalLM:
+def tiny_llama(
+    vocab_size: int = 3 + len(ALPHABET), seed: int = 0, scale: float = 0.5, dropout: float = 0.0
+) -> LlamaForCausalLM:
     """About 6,000 parameters, with weights large enough that predictions differ."""
     config = LlamaConfig(
         vocab_size=vocab_size, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, pad_token_id=0, eos_token_id=1,
-        bos_token_id=None,
+        bos_token_id=None, attention_dropout=dropout,
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     generator = torch.Generator().manual_seed(seed)
@@ -46,13 +48,14 @@ def tiny_llama(vocab_size: int = 3 + len(ALPHABET), seed: int = 0, scale: float 
 
 
 class TinySource(ModelSource):
-    """Makes the tiny Llama."""
+    """Makes the tiny Llama; dropout makes training depend on the global random state."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, dropout: float = 0.0) -> None:
         self.seed = seed
+        self.dropout = dropout
 
     def load(self, texts: Iterable[str], extra_texts: Iterable[str] = ()) -> LoadedModel:
-        return LoadedModel(tiny_llama(seed=self.seed), character_tokenizer())
+        return LoadedModel(tiny_llama(seed=self.seed, dropout=self.dropout), character_tokenizer())
 
 
 class PrefixGrader:

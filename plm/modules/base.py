@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -72,6 +73,7 @@ class PolicyModule(LightningModule, ABC):
         self.tokenizer: PreTrainedTokenizerBase
         self.network: PolicyNetwork
         self._edits = 0
+        self._started = 0.0
 
     @abstractmethod
     def examples(self, round: Round) -> Sequence[Example]:
@@ -115,7 +117,9 @@ class PolicyModule(LightningModule, ABC):
         return self.make_optimizer([p for p in self.parameters() if p.requires_grad])
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Sets the learning rate for the step that this micro-batch belongs to."""
+        """Sets the learning rate, and the random state, so that dropout depends on nothing that came before."""
+        self._started = time.monotonic()
+        torch.manual_seed(derive_seed(self.task.run_seed, "batch", self.current_epoch, batch_idx, self.global_rank))
         done = self.current_epoch + batch_idx / float(self.trainer.num_training_batches)
         progress = done / (self.trainer.max_epochs or 1)
         factor = schedule_factor(self.global_step, progress, self.warmup_steps, self.decay)
@@ -128,6 +132,14 @@ class PolicyModule(LightningModule, ABC):
         loss = self.loss(batch) * (parts / batch.step_units)
         self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Counts what the step cost."""
+        budget = self.task.budget
+        budget.seconds += time.monotonic() - self._started
+        if self.global_step > budget.optimizer_steps:
+            budget.optimizer_steps = self.global_step
+            budget.trained_tokens += round(batch.step_tokens)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Stops the run when the gradient, and so the loss, is not finite any more; the weights are still good then."""
