@@ -47,11 +47,9 @@ def run(args: list[str]) -> int:
     try:
         return _dispatch(args[0], args[1:])
     except Exception as error:
-        from plm.errors import PlmError
-
-        if not isinstance(error, PlmError):
-            raise
-        return _fail(str(error), 1)
+        if text := _mendable(error):
+            return _fail(text, 1)
+        raise
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on from the last checkpoint", 130)
 
@@ -71,6 +69,15 @@ def _dispatch(command: str, rest: list[str]) -> int:
     from plm.suggestions import nearest
 
     return _fail(f"unknown command {command!r}{nearest(command, [*TRAINER_COMMANDS, 'grade'])}; plm --help lists them", 2)
+
+
+def _mendable(error: BaseException | None) -> str | None:
+    """The text of a `PlmError`, also of one that the configuration parser wrapped in its own."""
+    from plm.errors import PlmError
+
+    while error is not None and not isinstance(error, PlmError):
+        error = error.__cause__ or error.__context__
+    return None if error is None else str(error)
 
 
 def _fail(text: str, code: int) -> int:

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from lightning.pytorch.utilities.seed import isolate_rng
-
 from plm.engines.base import SamplingParams
 from plm.metrics import Correctness
 from plm.passwords import Condition
 from plm.records import Grade, Problem
+from plm.seeds import untouched_rng
 
 if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
@@ -70,7 +69,7 @@ def generate_graded(
     """Generates and grades one completion for each problem, leaving every random state as it was."""
     prompts = [task.prompt(problem, condition, prompt_seed) for problem in problems]
     params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id)
-    with isolate_rng():
+    with untouched_rng():
         version = module.weights_version
         task.engine.sync(module.network.model, version)
         completions = task.engine.generate(

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch.optim import Optimizer
 
 from plm.examples import Example, collate
 from plm.loader import count_units
+from plm.seeds import untouched_rng
 
 if TYPE_CHECKING:
     from plm.modules.base import PolicyModule
@@ -81,7 +81,7 @@ def undone(module: PolicyModule) -> Iterator[None]:
     for parameter in module.parameters():
         parameter.grad = None
     try:
-        with isolate_rng():
+        with untouched_rng():
             yield
     finally:
         with torch.no_grad():

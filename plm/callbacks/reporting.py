@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,12 +83,22 @@ def _failures(metrics: dict[str, float]) -> str:
 
 def _to_tensorboard(folder: Path, split: str, row: dict[str, Any], graded: Sequence[Graded]) -> None:
     """One writer a curve, all with the same tag: TensorBoard then draws the curves into one chart."""
-    with SummaryWriter(str(folder)) as writer:
-        step = row["step"]
-        writer.add_scalar(f"correct/{split}", row["correct"], step)
-        for name in ("parse_failures", "compile_failures", "timeouts"):
-            writer.add_scalar(f"{name}/{split}", row[name] / max(row["n"], 1), step)
-        writer.add_text(f"completions/{split}", _markdown(graded), step)
+    writer, step = _curve(str(folder)), row["step"]
+    writer.add_scalar(f"correct/{split}", row["correct"], step)
+    for name in ("parse_failures", "compile_failures", "timeouts"):
+        writer.add_scalar(f"{name}/{split}", row[name] / max(row["n"], 1), step)
+    writer.add_text(f"completions/{split}", _markdown(graded), step)
+    writer.flush()
+
+
+@cache
+def _curve(folder: str) -> SummaryWriter:
+    return SummaryWriter(folder)
+
+
+def close_curves() -> None:
+    """Closes what `report` opened."""
+    _curve.cache_clear()  # a writer closes its file when it goes
 
 
 def _markdown(graded: Sequence[Graded]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning import Callback, LightningModule, Trainer
 
 from plm import __version__
+from plm.callbacks.reporting import close_curves
 from plm.models import save_model
 from plm.runs import RunFolder
 
@@ -41,11 +42,15 @@ class RunFolderCallback(Callback):
         """Remembers where to cut."""
         self._results_bytes = state_dict["results_bytes"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drops results that came after the checkpoint: they will be made again."""
         path = RunFolder.of(trainer).results_path
         if trainer.is_global_zero and path.exists() and path.stat().st_size > self._results_bytes:
             os.truncate(path, self._results_bytes)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Closes the curves."""
+        close_curves()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the final model."""

@@ -1,0 +1,49 @@
+import pyarrow.parquet as pq
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.runs import EVALUATION, PROBE, config, fit, lock, plm, write
+
+
+def evaluation(**arguments):
+    return {**EVALUATION, "init_args": arguments}
+
+
+def test_every_graded_completion_is_kept(tmp_path):
+    run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[evaluation(conditions=["none"], n=5)], rounds=1))
+    (file,) = (run.path / "completions").glob("*.parquet")
+    rows = pq.read_table(file).to_pylist()
+    assert len(rows) == 5 and {"problem_id", "prompt", "completion", "score", "reason"} <= rows[0].keys()
+    assert all(row["prompt"] == row["problem_id"] + "\n" for row in rows)
+    assert run.read_results()[0]["correct"] == sum(row["score"] for row in rows) / 5
+
+
+def test_curves_lie_in_one_chart(tmp_path):
+    run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[EVALUATION, PROBE]))
+    for curve in ("right", "none", "decoy", "probe"):
+        events = EventAccumulator(str(run.path / "tensorboard" / curve)).Reload()
+        assert [event.step for event in events.Scalars("correct/val")] == [4, 8]
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (0, [3])])
+def test_rounds_that_are_due(tmp_path, every, epochs):
+    callback = evaluation(conditions=["none"], every_n_rounds=every, n=2)
+    run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[callback], rounds=3))
+    assert [row["epoch"] for row in run.read_results()] == epochs
+
+
+def test_at_start(tmp_path):
+    callback = evaluation(conditions=["none"], every_n_rounds=0, at_start=True, n=2)
+    run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[callback], rounds=1))
+    assert [row["step"] for row in run.read_results()] == [0, 4]
+
+
+def test_the_same_problems_every_time_and_for_every_condition(tmp_path):
+    run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[evaluation(n=3)]))
+    ids = {tuple(pq.read_table(file)["problem_id"].to_pylist()) for file in (run.path / "completions").glob("*.parquet")}
+    assert len(ids) == 1
+
+
+def test_an_impossible_number_is_one_line(tmp_path, capsys):
+    assert plm("fit", write(tmp_path / "zero.yaml", config(lock(), callbacks=[evaluation(n=0)]))) == 1
+    assert "EvaluationCallback's n is 0" in capsys.readouterr().err
