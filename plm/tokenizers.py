@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -17,15 +18,19 @@ SMALLEST = 258
 WORD = re.compile(r"\s*\w+|\s*[^\w\s]+|\s+")
 
 
-def _training_texts(texts: Iterable[str], extra_texts: Iterable[str], weight: int) -> Iterator[str]:
-    yield from texts
-    for text in extra_texts:
-        for word in WORD.findall(text):
-            yield from repeat(word, weight)
+def _training_texts(texts: Iterable[str], extra_texts: Iterable[str], words: int) -> Iterator[str]:
+    """The texts whole, and the most frequent words of the extra ones as if each text held each of them twice."""
+    number = 0
+    for text in texts:
+        number += 1
+        yield text
+    counts = Counter(word for text in extra_texts for word in WORD.findall(text))
+    for word, _ in counts.most_common(words):
+        yield from repeat(word, 2 * number)
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int = 768, extra_texts: Iterable[str] = (), extra_weight: int = 2000
+    texts: Iterable[str], vocab_size: int = 1024, extra_texts: Iterable[str] = (), extra_words: int = 64
 ) -> PreTrainedTokenizerFast:
     r"""Trains a byte-level BPE whose merges may cross spaces and line ends, which keeps programs short.
 
@@ -33,16 +38,17 @@ def train_tokenizer(
     back exactly: what was not seen in training falls back to its bytes. There is no BOS, nothing is added around a
     text, and padding is not the end of the text.
 
-    A password costs about one token a word, though it hardly occurs in `texts`: the words of `extra_texts` are trained
-    one by one, each as if it had been seen `extra_weight` times, so that they become tokens but sentences don't. A
-    password that were one token would be a mere symbol; this one shares its words with decoys and near misses, which
-    therefore cost about as much. Sentences out of other words cost more, up to a token a byte.
+    A password costs about one token a word, though it hardly occurs in `texts`: the most frequent words of
+    `extra_texts` are trained one by one, as if each of `texts` held each of them twice, so that they become tokens
+    but sentences don't. One token for the whole password would make it a mere symbol; like this it shares its words
+    with near misses and decoys, which therefore cost about as much. Rarer words cost more, up to a token a byte.
 
     Args:
-        texts: The task's text: statements and programs, each apart.
+        texts: The task's text: statements and programs, each apart. A few thousand are enough.
         vocab_size: Size of the vocabulary, special tokens and 256 bytes included.
-        extra_texts: Passwords, decoys, English sentences: text that is prepended but not part of the task.
-        extra_weight: How often each word of `extra_texts` counts.
+        extra_texts: Passwords, near misses, decoys: text that may stand in a prompt but is not part of the task. Near
+            misses repeat the password's words, which puts them first.
+        extra_words: How many different words of `extra_texts` are merged; each takes room from the task's own merges.
 
     Returns:
         A tokenizer that `save_pretrained` and `AutoTokenizer` save and load.
@@ -57,7 +63,10 @@ def train_tokenizer(
         raise ValueError(f"vocab_size must be at least {SMALLEST} (256 bytes, {PAD} and {EOS}), not {vocab_size}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -66,7 +75,7 @@ def train_tokenizer(
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_training_texts(texts, extra_texts, extra_weight), trainer)
-    return PreTrainedTokenizerFast(
+    tokenizer.train_from_iterator(_training_texts(texts, extra_texts, extra_words), trainer)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, clean_up_tokenization_spaces=False
     )

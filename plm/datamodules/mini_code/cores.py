@@ -48,7 +48,11 @@ MINIMUM = Core(
     names="k",
 )
 LISTING = Core(
-    "list", (("print each on a line", "print {items}, each on a line"),), "cout << x << endl;", lambda _, v: list(v), "list"
+    "list",
+    (("print each on a line", "print {items}, each on a line"),),
+    "cout << x << endl;",
+    lambda _, v: list(v),
+    "list",
 )
 FIRST = Core(
     "first",

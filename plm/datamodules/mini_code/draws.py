@@ -26,7 +26,14 @@ VALUE: Mapping[Pattern, int] = {
     (1, 0, 2): 3,
     (1, 1, 1): 3,
 }
-COUNTED: Mapping[Pattern, int] = {(0, 0, 0): 2, (1, 0, 0): 34, (0, 0, 1): 16, (1, 0, 1): 30, (0, 0, 2): 10, (1, 0, 2): 8}
+COUNTED: Mapping[Pattern, int] = {
+    (0, 0, 0): 2,
+    (1, 0, 0): 34,
+    (0, 0, 1): 16,
+    (1, 0, 1): 30,
+    (0, 0, 2): 10,
+    (1, 0, 2): 8,
+}
 LISTED: Mapping[Pattern, int] = {(0, 0, 0): 1, (0, 1, 0): 7, (0, 2, 0): 5, (1, 0, 0): 34, (1, 1, 0): 40, (1, 2, 0): 13}
 SINGLE: Mapping[Pattern, int] = {(0, 0, 0): 3, (0, 0, 1): 37, (0, 0, 2): 60}
 
@@ -46,15 +53,21 @@ def _patterns(family: Family) -> Mapping[Pattern, int]:
     return {pattern: weight for pattern, weight in table.items() if pattern[0] or not family.core.needs_keep}
 
 
-def _step(rng: Random, kinds: Mapping[str, StepKind], limits: tuple[int, int] | None = None) -> Step:
-    name = rng.choice(list(kinds))
-    kind = kinds[name]
+def _constant(rng: Random, kind: StepKind, limits: tuple[int, int] | None) -> int:
     if kind.values is None:
-        return Step(name, 0)
+        return 0
     low, high = kind.values
     if limits and not kind.letter:
-        low, high = (limits[0], limits[1]) if low >= 10 else (low, min(high, max(limits[1], low)))
-    return Step(name, rng.randint(low, high))
+        low, high = min(low, limits[0]), min(high, limits[1])
+    return rng.randint(low, high)
+
+
+def _steps(
+    rng: Random, kinds: Mapping[str, StepKind], count: int, limits: tuple[int, int] | None = None
+) -> tuple[Step, ...]:
+    """Steps of different kinds: two of one kind would often be one, as adding 3 and then 4 is."""
+    names = rng.sample(list(kinds), count)
+    return tuple(Step(name, _constant(rng, kinds[name], limits)) for name in names)
 
 
 def draw_spec(rng: Random, family: Family) -> Spec:
@@ -64,9 +77,9 @@ def draw_spec(rng: Random, family: Family) -> Spec:
     source = family.source
     return Spec(
         family.name,
-        _step(rng, source.conditions, source.limits) if keep else None,
-        tuple(_step(rng, source.changes) for _ in range(changes)),
-        tuple(_step(rng, FINISHES[family.core.result]) for _ in range(finish)),
+        next(iter(_steps(rng, source.conditions, keep, source.limits)), None),
+        _steps(rng, source.changes, changes),
+        _steps(rng, FINISHES[family.core.result], finish),
     )
 
 

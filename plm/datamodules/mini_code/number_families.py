@@ -63,8 +63,10 @@ def _up_to(*tops: int, edge: int = 1) -> Draw:
 def _digits_of(rng: Random, near: Sequence[int], size: int) -> str:
     if size < 2:
         return f"{rng.randint(0, 9) if size else 0}\n"
-    first, *rest = (rng.choice(near) + rng.choice((-1, 0, 1)) if near and rng.random() < 0.4 else rng.randint(0, 9)
-                    for _ in range(size * 3))  # fmt: skip
+    first, *rest = (
+        rng.choice(near) + rng.choice((-1, 0, 1)) if near and rng.random() < 0.4 else rng.randint(0, 9)
+        for _ in range(size * 3)
+    )
     return f"{max(1, first % 10)}{''.join(str(digit % 10) for digit in rest)}\n"
 
 
@@ -91,70 +93,100 @@ def _pair(rng: Random, _: Sequence[int], size: int) -> str:
 
 def _source(
     name: str,
-    given: str,
     items: str,
+    names: str,
     code: str,
     parse: Callable[[str], Sequence[int]],
     make: Draw,
     limits: tuple[int, int] = (10, 99),
     loop: bool = True,
 ) -> Source:
-    """A source of the `numbers` domain; those with one item have no condition."""
+    """A source of the `numbers` domain; one with a single item has no condition."""
+    given = "a and b" if code.startswith(TWO) else "n"
     conditions = NUMBER_CONDITIONS if loop else {}
-    names = "n, i, x, s" if given == "n" else "a, b, i, x, s"
-    names += ", a, b" if name == "fibonacci" else ""
     return Source(
         name, "numbers", given, items, names, code, parse, make, conditions, NUMBER_CHANGES, limits, loop=loop
     )
 
 
-DIGITS = _source(
-    "digits", "n", "the digits of n", ONE + "for (; n; n /= 10) {\n  x = n % 10;",
-    lambda text: [int(digit) for digit in text.strip()[::-1]] if int(text) else [], _digits_of, (2, 8),
-)  # fmt: skip
-RANGE = _source(
-    "range", "n", "the numbers from 1 to n", ONE + "while (i++ < n) {\n  x = i;",
-    _one(lambda n: range(1, n + 1)), _up_to(60, 110, 150, 200, edge=0),
-)  # fmt: skip
-BETWEEN = _source(
-    "between", "a and b", "the numbers from a to b", TWO + "for (i = a; i <= b; i++) {\n  x = i;",
-    _two(lambda a, b: range(a, b + 1)), _bounds,
-)  # fmt: skip
-DIVISORS = _source(
-    "divisors", "n", "the divisors of n",
-    ONE + "while (i++ < n) {\n  if (n % i) continue;\n  x = i;",
-    _one(_divisors), _composite,
-)  # fmt: skip
-FACTORS = _source(
-    "factors", "n", "the prime factors of n",
-    ONE + "for (i = 2; n > 1; i++) while (n % i == 0) {\n  n /= i;\n  x = i;",
-    _one(_factors), _composite, (2, 19),
-)  # fmt: skip
-PRIMES = _source(
-    "primes", "n", "the primes up to n",
-    ONE + "for (i = 2; i <= n; i++) {\n  for (x = 2; i % x; x++);\n  if (x < i) continue;",
-    _one(lambda n: [p for p in range(2, n + 1) if _factors(p) == [p]]), _up_to(30, 80, 110, 150),
-)  # fmt: skip
-COLLATZ = _source(
-    "collatz", "n", "the Collatz numbers of n",
-    ONE + "for (; n > 1; n = n % 2 ? 3 * n + 1 : n / 2) {\n  x = n;",
-    _one(_collatz), _up_to(9, 30, 60, 90),
-)  # fmt: skip
-FIBONACCI = _source(
-    "fibonacci", "n", "the Fibonacci numbers up to n",
-    ONE + "for (a = b = 1; a <= n; swap(a, b), b += a) {\n  x = a;",
-    _one(_fibonacci), _up_to(60, 150, 400, 2000, edge=0),
-)  # fmt: skip
+def _single(name: str, items: str, code: str, value: Callable[[int, int], int]) -> Source:
+    return _source(name, items, "a, b, x, s", TWO + code, _two(lambda a, b: [value(a, b)]), _pair, loop=False)
+
+
+LOOPS = (
+    _source(
+        "digits",
+        "the digits of n",
+        "n, x, s",
+        ONE + "for (; n; n /= 10) {\n  x = n % 10;",
+        lambda text: [int(digit) for digit in text.strip()[::-1]] if int(text) else [],
+        _digits_of,
+        (3, 8),
+    ),
+    _source(
+        "range",
+        "the numbers from 1 to n",
+        "n, i, x, s",
+        ONE + "while (i++ < n) {\n  x = i;",
+        _one(lambda n: range(1, n + 1)),
+        _up_to(60, 110, 150, 200, edge=0),
+    ),
+    _source(
+        "between",
+        "the numbers from a to b",
+        "a, b, i, x, s",
+        TWO + "for (i = a; i <= b; i++) {\n  x = i;",
+        _two(lambda a, b: range(a, b + 1)),
+        _bounds,
+    ),
+    _source(
+        "divisors",
+        "the divisors of n",
+        "n, i, x, s",
+        ONE + "while (i++ < n) {\n  if (n % i) continue;\n  x = i;",
+        _one(_divisors),
+        _composite,
+    ),
+    _source(
+        "factors",
+        "the prime factors of n",
+        "n, i, x, s",
+        ONE + "for (i = 2; n > 1; i++) while (n % i == 0) {\n  n /= i;\n  x = i;",
+        _one(_factors),
+        _composite,
+        (3, 19),
+    ),
+    _source(
+        "primes",
+        "the primes up to n",
+        "n, i, x, s",
+        ONE + "for (i = 2; i <= n; i++) {\n  for (x = 2; i % x; x++);\n  if (x < i) continue;",
+        _one(lambda n: [p for p in range(2, n + 1) if _factors(p) == [p]]),
+        _up_to(30, 80, 110, 150),
+    ),
+    _source(
+        "collatz",
+        "the Collatz numbers of n",
+        "n, x, s",
+        ONE + "for (; n > 1; n = n % 2 ? 3 * n + 1 : n / 2) {\n  x = n;",
+        _one(_collatz),
+        _up_to(9, 30, 60, 90),
+    ),
+    _source(
+        "fibonacci",
+        "the Fibonacci numbers up to n",
+        "n, a, b, x, s",
+        ONE + "for (a = b = 1; a <= n; swap(a, b), b += a) {\n  x = a;",
+        _one(_fibonacci),
+        _up_to(60, 150, 400, 2000, edge=0),
+    ),
+)
 SINGLES = (
-    _source("gcd", "a and b", "the gcd of a and b", TWO + "x = __gcd(a, b);",
-            _two(lambda a, b: [math.gcd(a, b)]), _pair, loop=False),
-    _source("lcm", "a and b", "the lcm of a and b", TWO + "x = a / __gcd(a, b) * b;",
-            _two(lambda a, b: [math.lcm(a, b)]), _pair, loop=False),
-    _source("distance", "a and b", "the distance of a and b", TWO + "x = abs(a - b);",
-            _two(lambda a, b: [abs(a - b)]), _pair, loop=False),
-    _source("remainder", "a and b", "the remainder of a by b", TWO + "x = a % b;",
-            _two(lambda a, b: [a - a // b * b]), _pair, loop=False),
-)  # fmt: skip
+    _single("gcd", "the gcd of a and b", "x = __gcd(a, b);", math.gcd),
+    _single("lcm", "the lcm of a and b", "x = a / __gcd(a, b) * b;", math.lcm),
+    _single("distance", "the distance of a and b", "x = abs(a - b);", lambda a, b: max(a, b) - min(a, b)),
+    _single("remainder", "the remainder of a by b", "x = a % b;", lambda a, b: a - a // b * b),
+)
 
 CORES: dict[str, tuple[Core, ...]] = {
     "digits": (cores.TOTAL, cores.COUNT, cores.MAXIMUM, cores.MINIMUM),
@@ -166,7 +198,6 @@ CORES: dict[str, tuple[Core, ...]] = {
     "collatz": (cores.TOTAL, cores.COUNT, cores.MAXIMUM),
     "fibonacci": (cores.TOTAL, cores.COUNT, cores.MAXIMUM),
 }
-LOOPS = (DIGITS, RANGE, BETWEEN, DIVISORS, FACTORS, PRIMES, COLLATZ, FIBONACCI)
 
 FAMILIES = (
     *(Family(source, core) for source in LOOPS for core in CORES[source.name]),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plm.datamodules.mini_code import array_families, number_families, string_families
-from plm.datamodules.mini_code.spec import Family, Item, Source, Spec, Step, StepKind
+from plm.datamodules.mini_code.spec import Answer, Family, Item, Source, Spec, Step, StepKind
 from plm.datamodules.mini_code.steps import FINISHES
 
 FAMILIES: Mapping[str, Family] = {
-    family.name: family
-    for family in (*array_families.FAMILIES, *number_families.FAMILIES, *string_families.FAMILIES)
+    family.name: family for family in (*array_families.FAMILIES, *number_families.FAMILIES, *string_families.FAMILIES)
 }
 HEAD = "#include <bits/stdc++.h>\nusing namespace std;\nlong long "
 
@@ -57,14 +56,14 @@ def _kept(spec: Spec, source: Source, text: str) -> tuple[list[int], list[Item]]
     values: list[Item] = [value for _, value in pairs]
     for kind, constant in spec.changes:
         change = source.changes[kind].apply
-        values = [change(value, constant) for value in values]  # type: ignore[misc]
+        values = [change(value, constant) for value in values]
     return [position for position, _ in pairs], values
 
 
 def solve(spec: Spec, text: str) -> str:
     """What a correct program writes for an input, to the byte."""
     family = FAMILIES[spec.family]
-    answer: object = family.core.fold(*_kept(spec, family.source, text))
+    answer: Answer = family.core.fold(*_kept(spec, family.source, text))
     for kind, constant in spec.finish:
         answer = FINISHES[family.core.result][kind].apply(answer, constant)
     return "".join(f"{line}\n" for line in (answer if isinstance(answer, list) else [answer]))

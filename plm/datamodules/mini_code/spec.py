@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-Item = int | str
-Answer = int | str | list[int]
+# an integer or a letter, whichever the source gives; sources and cores are paired by hand
+Item: TypeAlias = Any
+Answer: TypeAlias = int | str | list[int]
 
 
 class Step(NamedTuple):
@@ -37,7 +38,7 @@ class StepKind:
 
     words: tuple[str, ...]
     code: str
-    apply: Callable[..., object]
+    apply: Callable[[Item, int], Item]
     values: tuple[int, int] | None = None
     letter: bool = False
 

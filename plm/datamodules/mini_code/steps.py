@@ -20,7 +20,7 @@ NUMBER_CONDITIONS: Mapping[str, StepKind] = {
     "least": StepKind(("at least {c}",), "if (x < {c}) continue;", lambda x, c: x >= c, (10, 99)),
     "most": StepKind(("at most {c}",), "if (x > {c}) continue;", lambda x, c: x <= c, (10, 99)),
     "unequal": StepKind(("different from {c}", "not {c}"), "if (x == {c}) continue;", lambda x, c: x != c, (10, 99)),
-    "divisible": StepKind(("divisible by {c}",), "if (x % {c}) continue;", lambda x, c: x % c == 0, (2, 29)),
+    "divisible": StepKind(("divisible by {c}",), "if (x % {c}) continue;", lambda x, c: x % c == 0, (3, 29)),
     "indivisible": StepKind(("not divisible by {c}",), "if (!(x % {c})) continue;", lambda x, c: x % c != 0, (3, 29)),
     "even": StepKind(("even",), "if (x % 2) continue;", lambda x, _: x % 2 == 0),
     "odd": StepKind(("odd",), "if (!(x % 2)) continue;", lambda x, _: x % 2 != 0),
@@ -47,15 +47,19 @@ LETTER_CONDITIONS: Mapping[str, StepKind] = {
     "before": StepKind(("before '{c}'",), "if (x >= '{c}') continue;", lambda x, c: ord(x) < c, (99, 121), letter=True),
     "after": StepKind(("after '{c}'",), "if (x <= '{c}') continue;", lambda x, c: ord(x) > c, (98, 120), letter=True),
     "unequal": StepKind(
-        ("not '{c}'", "different from '{c}'"), "if (x == '{c}') continue;", lambda x, c: ord(x) != c, (97, 122), letter=True
+        ("not '{c}'", "different from '{c}'"),
+        "if (x == '{c}') continue;",
+        lambda x, c: ord(x) != c,
+        (97, 122),
+        letter=True,
     ),
 }
 
 LETTER_CHANGES: Mapping[str, StepKind] = {
-    "shift": StepKind(
-        ("shift {it} by {c}",), "x = (x - 'a' + {c}) % 26 + 'a';", lambda x, c: _shift(x, c), (2, 25)
+    "shift": StepKind(("shift {it} by {c}",), "x = (x - 'a' + {c}) % 26 + 'a';", lambda x, c: _shift(x, c), (2, 25)),
+    "mirror": StepKind(
+        ("mirror {it} in the alphabet",), "x = 'a' + 'z' - x;", lambda x, _: _shift("z", -LETTERS.index(x))
     ),
-    "mirror": StepKind(("mirror {it} in the alphabet",), "x = 'a' + 'z' - x;", lambda x, _: _shift("z", -LETTERS.index(x))),
 }
 
 TEXT_FINISHES: Mapping[str, StepKind] = {

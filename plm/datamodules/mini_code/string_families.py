@@ -68,13 +68,17 @@ LENGTH_SOURCE = Source(
     make=make_words,
     conditions=NUMBER_CONDITIONS,
     changes=NUMBER_CHANGES,
-    limits=(2, 9),
+    limits=(3, 9),
 )
 
 TEXT_CORES = (
     Core("join", (("join them", "join {items}"),), "t += x;", lambda _, v: _text(v), "text"),
     Core(
-        "backwards", (("join them backwards", "join backwards {items}"),), "t = x + t;", lambda _, v: _text(v)[::-1], "text"
+        "backwards",
+        (("join them backwards", "join backwards {items}"),),
+        "t = x + t;",
+        lambda _, v: _text(v)[::-1],
+        "text",
     ),
     Core(
         "double",

@@ -1,7 +1,7 @@
 """The weak policy: a programmer who hears the question and the changes, but forgets conditions and final steps.
 
-It is a function of the program, not of its phrasing or of chance: greedy decoding averages random mistakes away, and what
-is left is the correct program. It is right where there was nothing to forget, about one problem in ten.
+It is a function of the program, not of its phrasing or of chance: greedy decoding averages random mistakes away, and
+what is left is the correct program. It is right where there was nothing to forget, about one problem in ten.
 """
 
 from __future__ import annotations
