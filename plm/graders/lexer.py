@@ -1,0 +1,94 @@
+"""Splits C++ into tokens, as far as a plain program goes; anything unusual is refused, never guessed."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_TOKEN = re.compile(
+    r"""(?P<blank>[ \t\n]+|//[^\n]*|/\*.*?\*/)
+    |(?P<include>\#[ \t]*include[ \t]*<(?P<header>[\w./+]+)>[ \t]*(?=\n|//|$))
+    |(?P<word>[A-Za-z]\w*)
+    |(?P<number>\.?[0-9](?:[eEpP][+-]|'?[0-9A-Za-z]|\.)*)
+    |(?P<string>"(?:[^"\\\n]|\\[^\n])*")
+    |(?P<char>'(?:[^'\\\n]|\\(?:[abfnrtv0'"?\\]))')
+    |(?P<mark>::|->|<<|>>|&&|\|\||[-+*/%&|^=!<>]=|[-+*/%&|^=!<>~?:;,.(){}\[\]])""",
+    re.VERBOSE | re.DOTALL,
+)
+_UNUSUAL = re.compile(r"\\[ \t]*\n|\?\?|[^\t\n\x20-\x7e\u00a0-\U0010ffff]|[\ud800-\udfff\u2028\u2029]")
+_DIGRAPH = re.compile(r"<%|%>|<:|:>|%:|\[\s*\[")
+_CLOSING = {")": "(", "]": "[", "}": "{"}
+
+
+class Token(NamedTuple):
+    """One token.
+
+    Attributes:
+        kind: `include`, `word`, `number`, `string`, `char` or `mark`.
+        text: The token; of an include, the header's name.
+        start: Where it starts in the program.
+        end: Where it ends.
+    """
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def split_tokens(program: str) -> list[Token] | None:
+    """Splits a program into tokens, without blanks and comments.
+
+    Args:
+        program: The C++ text.
+
+    Returns:
+        The tokens, or None where the text has something that a plain program has not: directives other than includes of
+        standard headers, raw or prefixed strings, names that start with an underscore, line splices, digraphs,
+        attributes, characters outside of C++'s basic set (but in comments and strings).
+    """
+    if _UNUSUAL.search(program):
+        return None
+    tokens: list[Token] = []
+    position = 0
+    while position < len(program):
+        found = _TOKEN.match(program, position)
+        if found is None or _DIGRAPH.match(program, position) or _glued(tokens, found):
+            return None
+        kind = found.lastgroup if found.lastgroup != "header" else "include"
+        if kind is not None and kind != "blank":
+            tokens.append(Token(kind, found["header"] or found[0], found.start(), found.end()))
+        position = found.end()
+    return tokens
+
+
+def _glued(tokens: list[Token], found: re.Match[str]) -> bool:
+    """Whether a literal touches a word: a prefix (R, u8) or a suffix that the user defined."""
+    if not tokens or tokens[-1].end != found.start() or not found[0].strip():
+        return False
+    kinds = {tokens[-1].kind, found.lastgroup}
+    return bool(kinds & {"string", "char", "number"}) and bool(kinds & {"word", "number"}) and "mark" not in kinds
+
+
+def find_partners(tokens: list[Token]) -> dict[int, int] | None:
+    """Pairs brackets.
+
+    Args:
+        tokens: A program's tokens.
+
+    Returns:
+        The index of the closing bracket for that of each opening one, or None if the program is not balanced: then no
+        compiler accepts it.
+    """
+    partners: dict[int, int] = {}
+    open_: list[int] = []
+    for i, token in enumerate(tokens):
+        if token.kind != "mark":
+            continue
+        if token.text in "([{":
+            open_.append(i)
+        elif token.text in _CLOSING:
+            if not open_ or tokens[open_[-1]].text != _CLOSING[token.text]:
+                return None
+            partners[open_.pop()] = i
+    return None if open_ else partners
