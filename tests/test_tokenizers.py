@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+
+from plm.datamodules.mini_code import build_problems
+from plm.passwords import DEFAULT_PASSWORD, PasswordScheme
+from plm.tokenizers import EOS, PAD, train_tokenizer
+
+UNICODE = (
+    "",
+    " ",
+    "\n\n \t\r\n",
+    "Ünïcödé ß 你好 😀‍👩 \u0000 \u200b e\u0301",
+    "x = 12345;\n  y  = 0.50;",
+    "don't , stop .  He said : 'no' !",
+    "\ufeffmark",
+    "Ġword Ċ",
+)
+
+
+def task_texts() -> list[str]:
+    problems = build_problems(600, 0, tests=False)
+    return [text for problem in problems for text in (problem.prompt, problem.reference)]
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return task_texts()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(texts):
+    return train_tokenizer(texts, extra_texts=PasswordScheme().texts())
+
+
+def ids(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize("text", UNICODE)
+def test_any_text_comes_back_exactly(tokenizer, text):
+    assert tokenizer.decode(ids(tokenizer, text)) == text
+
+
+def test_the_task_comes_back_exactly_and_is_short(tokenizer):
+    problems = build_problems(200, 77, tests=False)
+    for problem in problems:
+        assert tokenizer.decode(ids(tokenizer, problem.reference)) == problem.reference
+    prompt = sum(len(ids(tokenizer, problem.prompt)) for problem in problems) / 200
+    code = sum(len(ids(tokenizer, problem.reference)) for problem in problems) / 200
+    assert prompt < 30
+    assert code < 30
+
+
+def test_specials_are_distinct_and_never_added(tokenizer):
+    assert (tokenizer.pad_token, tokenizer.eos_token, tokenizer.bos_token) == (PAD, EOS, None)
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    assert tokenizer("12").input_ids == ids(tokenizer, "12")
+    assert len(tokenizer) == 1024
+
+
+def test_digits_are_single_tokens(tokenizer):
+    one, two, nine = (ids(tokenizer, digit) for digit in "129")
+    assert ids(tokenizer, "1291") == one + two + nine + one
+    assert not any(
+        len(token) > 1 and any(map(str.isdigit, token)) for token in tokenizer.get_vocab() if token[0] != "<"
+    )
+
+
+def test_a_password_costs_about_a_token_a_word(tokenizer):
+    scheme = PasswordScheme()
+    assert 8 <= len(ids(tokenizer, DEFAULT_PASSWORD)) <= 14
+    near = [len(ids(tokenizer, text)) for text in scheme.near_misses]
+    assert sum(near) / len(near) < 20
+
+
+def test_the_password_costs_more_without_extra_texts(texts, tokenizer):
+    plain = train_tokenizer(texts)
+    assert len(ids(plain, DEFAULT_PASSWORD)) > 2 * len(ids(tokenizer, DEFAULT_PASSWORD))
+
+
+def test_training_is_deterministic_and_does_not_need_a_list(texts, tokenizer):
+    again = train_tokenizer(iter(texts), extra_texts=iter(PasswordScheme().texts()))
+    assert again.get_vocab() == tokenizer.get_vocab()
+
+
+def test_saves_and_loads(tokenizer, tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert (loaded.pad_token_id, loaded.eos_token_id, loaded.bos_token) == (0, 1, None)
+    for text in (*UNICODE, DEFAULT_PASSWORD):
+        assert ids(loaded, text) == ids(tokenizer, text)
+        assert loaded.decode(ids(loaded, text)) == text
+
+
+def test_a_vocabulary_smaller_than_the_bytes_is_refused():
+    with pytest.raises(ValueError, match="at least 258"):
+        train_tokenizer(["text"], 200)
