@@ -32,7 +32,7 @@ class HFEngine(Engine):
         max_tokens: Most tokens of one batch, prompts padded and new tokens included; it bounds the cache's memory.
     """
 
-    def __init__(self, *, batch_size: int = 128, max_tokens: int = 65536) -> None:
+    def __init__(self, *, batch_size: int = 256, max_tokens: int = 32768) -> None:
         for name, value in (("batch_size", batch_size), ("max_tokens", max_tokens)):
             if value < 1:
                 raise ValueError(f"{name}={value}: must be at least 1")
