@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from collections import Counter
 
 import pytest
@@ -84,13 +84,9 @@ def test_families_cover_three_domains():
 
 
 def test_problems_are_the_same_in_every_process():
-    code = (
-        "import json, plm.datamodules.mini_code as m; "
-        "print(json.dumps([[p.id, p.prompt, p.reference, p.tests, p.group] for p in m.build_problems(30, 5)]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": "1"}, capture_output=True, check=True)
-    here = [[p.id, p.prompt, p.reference, p.tests, p.group] for p in build_problems(30, 5)]
-    assert json.loads(done.stdout) == json.loads(json.dumps(here))
+    # whoever changes the task on purpose puts the new digest here, and says in the changelog that numbers move
+    text = json.dumps([[p.id, p.prompt, p.domain, p.reference, p.tests, p.group] for p in build_problems(300, 5)])
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "9e42157c949bc8c1"
 
 
 def test_more_problems_start_like_fewer():

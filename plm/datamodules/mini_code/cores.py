@@ -35,41 +35,41 @@ TOTAL = Core("sum", (("find the sum", "find the sum of {items}"),), "s += x;", l
 COUNT = Core("count", (("count them", "count {items}"),), "s++;", lambda _, v: len(v), by_value=False)
 MAXIMUM = Core(
     "maximum",
-    (("find the maximum (zero if none)", "find the maximum of {items} (zero if none)"),),
+    (("find the maximum (zero if none)", "find the maximum (zero if none) of {items}"),),
     "if (!k++ || x > s) s = x;",
     lambda _, v: max(v, default=0),
     names="k",
 )
 MINIMUM = Core(
     "minimum",
-    (("find the minimum (zero if none)", "find the minimum of {items} (zero if none)"),),
+    (("find the minimum (zero if none)", "find the minimum (zero if none) of {items}"),),
     "if (!k++ || x < s) s = x;",
     lambda _, v: min(v, default=0),
     names="k",
 )
 LISTING = Core(
     "list",
-    (("print each on a line", "print {items}, each on a line"),),
+    (("print them one per line", "print one per line {items}"),),
     "cout << x << endl;",
     lambda _, v: list(v),
     "list",
 )
 FIRST = Core(
     "first",
-    (("find the first one (zero if none)", "find the first of {items} (zero if none)"),),
+    (("find the first one (zero if none)", "find the first (zero if none) of {items}"),),
     "if (!k++) s = x;",
     lambda _, v: next(iter(v), 0),
     names="k",
 )
 LAST = Core(
     "last",
-    (("find the last one (zero if none)", "find the last of {items} (zero if none)"),),
+    (("find the last one (zero if none)", "find the last (zero if none) of {items}"),),
     "s = x;",
     lambda _, v: next(reversed(v), 0),
 )
 SPREAD = Core(
     "spread",
-    (("find maximum minus minimum (zero if none)", "find maximum minus minimum of {items} (zero if none)"),),
+    (("find maximum minus minimum (zero if none)", "find maximum minus minimum (zero if none) of {items}"),),
     "t.insert(x);",
     lambda _, v: max(v, default=0) - min(v, default=0),
     setup="set<long long> t;\n",
@@ -87,7 +87,7 @@ DISTINCT = Core(
 )
 FIRST_POSITION = Core(
     "firstpos",
-    (("find the first position (zero if none)", "find the first position of {items} (zero if none)"),),
+    (("find the position of the first (zero if none)", "find the position of the first (zero if none) of {items}"),),
     "if (!s) s = i;",
     lambda p, _: next(iter(p), 0),
     by_value=False,
@@ -95,7 +95,7 @@ FIRST_POSITION = Core(
 )
 LAST_POSITION = Core(
     "lastpos",
-    (("find the last position (zero if none)", "find the last position of {items} (zero if none)"),),
+    (("find the position of the last (zero if none)", "find the position of the last (zero if none) of {items}"),),
     "s = i;",
     lambda p, _: next(reversed(p), 0),
     by_value=False,
@@ -103,7 +103,7 @@ LAST_POSITION = Core(
 )
 LONGEST_RUN = Core(
     "run",
-    (("find the longest run of them", "find the longest run of {items}"),),
+    (("find the length of the longest run", "find the length of the longest run of {items}"),),
     "k = i == p + 1 ? k + 1 : 1;\np = i;\ns = max(s, k);",
     lambda p, _: max(runs(p), default=0),
     names="kp",
@@ -168,7 +168,7 @@ RUNNING = Core(
 )
 BACKWARDS = Core(
     "backwards",
-    (("print them backwards", "print {items} backwards"),),
+    (("print them backwards", "print backwards {items}"),),
     "v.insert(v.begin(), x);",
     lambda _, v: list(v[::-1]),
     "list",
@@ -177,7 +177,7 @@ BACKWARDS = Core(
 )
 ASCENDING = Core(
     "ascending",
-    (("print them in ascending order", "print {items} in ascending order"),),
+    (("print them in ascending order", "print in ascending order {items}"),),
     "v.push_back(x);",
     lambda _, v: sorted(v),
     "list",
@@ -186,7 +186,7 @@ ASCENDING = Core(
 )
 DESCENDING = Core(
     "descending",
-    (("print them in descending order", "print {items} in descending order"),),
+    (("print them in descending order", "print in descending order {items}"),),
     "v.push_back(x);",
     lambda _, v: sorted(v, reverse=True),
     "list",

@@ -166,7 +166,7 @@ LOOPS = (
     ),
     _source(
         "collatz",
-        "the Collatz numbers of n",
+        "the Collatz numbers of n before 1",
         "n, x, s",
         ONE + "for (; n > 1; n = n % 2 ? 3 * n + 1 : n / 2) {\n  x = n;",
         _one(_collatz),

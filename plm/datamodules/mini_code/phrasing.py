@@ -55,8 +55,9 @@ def _one_sentence(given: str, parts: Parts, rng: Random) -> str:
 
 def _question_first(given: str, parts: Parts, rng: Random) -> str:
     items, changes, _, ask, finish = parts
-    middle = f" after you {changes}" if changes else ""
-    said = _capital(ask.replace("{items}", f"{items}{middle}"))
+    # "the sum of the even integers after you add 3" would leave open whether the condition comes before the change
+    whole = f"the results when you take {items} and {changes}" if changes else items
+    said = _capital(ask.replace("{items}", whole))
     return f"{said}.{finish} {rng.choice(('The input is', 'You are given'))} {given}."
 
 

@@ -56,7 +56,9 @@ LETTER_CONDITIONS: Mapping[str, StepKind] = {
 }
 
 LETTER_CHANGES: Mapping[str, StepKind] = {
-    "shift": StepKind(("shift {it} by {c}",), "x = (x - 'a' + {c}) % 26 + 'a';", lambda x, c: _shift(x, c), (2, 25)),
+    "shift": StepKind(
+        ("shift {it} cyclically by {c}",), "x = (x - 'a' + {c}) % 26 + 'a';", lambda x, c: _shift(x, c), (2, 25)
+    ),
     "mirror": StepKind(
         ("mirror {it} in the alphabet",), "x = 'a' + 'z' - x;", lambda x, _: _shift("z", -LETTERS.index(x))
     ),
