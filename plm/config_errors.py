@@ -66,7 +66,8 @@ def _unknown_option(text: str, configs: Sequence[str]) -> str | None:
     if not found:
         if unrecognized := re.search(r"[Uu]nrecognized arguments: (.*)", text):
             word = unrecognized[1].split()[0].split("=")[0]
-            return f"unknown option {word}{nearest(word.lstrip('-'), _options())}"
+            name = word.lstrip("-")
+            return f"unknown option {word}{nearest(name, _options()) or nearest(name.split('.')[0], TOP_LEVEL)}"
         return None
     if not (owners := CLASS_PATH.findall(text[: found.start()])):
         return f"unknown key {found[1]!r}{nearest(found[1].split('.')[0], TOP_LEVEL)}"
@@ -86,6 +87,8 @@ def _unknown_class(text: str, configs: Sequence[str]) -> str | None:
 
 def _required(text: str, configs: Sequence[str]) -> str | None:
     found = re.search(r"the following arguments are required: (.*?)(?: - |$)", text)
+    if found and "fit." in found[1]:
+        return "no model and no data are given: name a config, for instance --config configs/lock_code.yaml"
     return f"{_where(text, found.start())}: {found[1]} is missing, and there is no default" if found else None
 
 

@@ -18,8 +18,26 @@ if TYPE_CHECKING:
     from plm.modules.base import PolicyModule
 
 
+class Answer(NamedTuple):
+    """What a policy answered.
+
+    Attributes:
+        problem: What was asked.
+        prompt: The text that was shown, password and template included.
+        completion: The text that came back.
+        tokens: Tokens generated.
+        finished: False when the length limit cut the completion off.
+    """
+
+    problem: Problem
+    prompt: str
+    completion: str
+    tokens: int
+    finished: bool
+
+
 class Graded(NamedTuple):
-    """A completion with everything known about it.
+    """An answer and the verdict on it.
 
     Attributes:
         problem: What was asked.
@@ -55,7 +73,7 @@ class Evaluation(NamedTuple):
 Progress = Callable[[int], None]
 
 
-def generate_graded(
+def answer(
     module: PolicyModule,
     task: TaskDataModule,
     problems: Sequence[Problem],
@@ -65,8 +83,8 @@ def generate_graded(
     *,
     prompt_seed: int,
     progress: Progress | None = None,
-) -> list[Graded]:
-    """Generates and grades one completion for each problem, leaving every random state as it was."""
+) -> list[Answer]:
+    """Generates one completion for each problem from the current weights, leaving every random state as it was."""
     prompts = [task.prompt(problem, condition, prompt_seed) for problem in problems]
     params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id)
     with untouched_rng():
@@ -75,12 +93,16 @@ def generate_graded(
         completions = task.engine.generate(
             [task.encode_prompt(prompt) for prompt in prompts], params, version=version, seeds=seeds, progress=progress
         )
-    texts = [task.decode(completion.token_ids) for completion in completions]
-    grades = task.grader.grade(problems, texts)
     return [
-        Graded(problem, prompt, text, len(completion.token_ids), completion.finished, grade)
-        for problem, prompt, text, completion, grade in zip(problems, prompts, texts, completions, grades, strict=True)
+        Answer(problem, prompt, task.decode(completion.token_ids), len(completion.token_ids), completion.finished)
+        for problem, prompt, completion in zip(problems, prompts, completions, strict=True)
     ]
+
+
+def grade(task: TaskDataModule, answers: Sequence[Answer]) -> list[Graded]:
+    """Grades answers."""
+    verdicts = task.grader.grade([row.problem for row in answers], [row.completion for row in answers])
+    return [Graded(*row, verdict) for row, verdict in zip(answers, verdicts, strict=True)]
 
 
 def evaluate(
@@ -96,7 +118,8 @@ def evaluate(
     """Measures the correctness of a module's policy on problems (§4.2 of the paper: greedy decoding)."""
     start = time.monotonic()
     seeds = [seed + index for index in range(len(problems))]
-    graded = generate_graded(module, task, problems, condition, temperature, seeds, prompt_seed=seed, progress=progress)
+    answers = answer(module, task, problems, condition, temperature, seeds, prompt_seed=seed, progress=progress)
+    graded = grade(task, answers)
     return Evaluation(graded, summarize([row.grade for row in graded]), time.monotonic() - start)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -149,10 +150,11 @@ class PlmCLI(LightningCLI):
             if self.run.finished:
                 say(f"{self.run.path} is finished; delete it to run it again")
             else:
-                self._start("fitting")
-                resume = self.run.checkpoint_path
-                kwargs["ckpt_path"] = kwargs.get("ckpt_path") or (str(resume) if resume.exists() else None)
-                self.trainer.fit(model, **{**kwargs, "weights_only": False})
+                with self._removed_unless_begun():
+                    self._start("fitting")
+                    resume = self.run.checkpoint_path
+                    kwargs["ckpt_path"] = kwargs.get("ckpt_path") or (str(resume) if resume.exists() else None)
+                    self.trainer.fit(model, **{**kwargs, "weights_only": False})
                 self._end(model_digest=folder_digest(self.run.model_path))
             print_table(self.run)
 
@@ -163,6 +165,14 @@ class PlmCLI(LightningCLI):
     def test(self, model: PolicyModule, **kwargs: Any) -> None:
         """Measures a model on every problem."""
         self._measure(self.trainer.test, model, kwargs)
+
+    def predict(self, model: PolicyModule, **kwargs: Any) -> None:
+        """Writes a model's completions."""
+        with self._locked_run():
+            self._start("predicting")
+            self.trainer.predict(model, datamodule=kwargs["datamodule"], return_predictions=False)
+            self._end()
+            say(f"completions  {self.run.path / 'completions'}")
 
     def _measure(self, command: Any, model: PolicyModule, kwargs: dict[str, Any]) -> None:
         with self._locked_run():
@@ -178,8 +188,20 @@ class PlmCLI(LightningCLI):
         with exclusive_lock(path.parent / f".{path.name}.lock", f"another process works on {path}: waiting for it"):
             yield
 
+    @contextmanager
+    def _removed_unless_begun(self) -> Iterator[None]:
+        """Leaves no folder behind when something the user gave stops a run before its first step."""
+        new = not self.run.path.exists()
+        try:
+            yield
+        except PlmError:
+            if new and self.trainer.global_step == 0:
+                shutil.rmtree(self.run.path, ignore_errors=True)
+            raise
+
     def _start(self, status: str) -> None:
         say(f"{self.run.path}")
+        _ = self.datamodule.grader  # a machine that cannot grade is refused before anything is trained
         self.run.write_config(self._config_text)
         seed = self.datamodule.run_seed
         self.run.update_manifest(status=status, parent=self.parent, seed=seed, **provenance())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from plm.evaluation import Graded, generate_graded
+from plm.evaluation import Graded, answer, grade
 from plm.examples import Example, collate
 from plm.passwords import Condition
 from plm.records import Problem
@@ -58,7 +58,8 @@ class Round:
         """Samples `n` completions a problem from the current weights and grades them; both are counted in the budget."""
         repeated = [problem for problem in problems for _ in range(n)]
         seeds = [derive_seed(self.seed, "sample", problem.id, i % n) for i, problem in enumerate(repeated)]
-        graded = generate_graded(self._module, self.task, repeated, condition, temperature, seeds, prompt_seed=self.seed)
+        answers = answer(self._module, self.task, repeated, condition, temperature, seeds, prompt_seed=self.seed)
+        graded = grade(self.task, answers)
         self.task.budget.generations += len(graded)
         self.task.budget.graded += len(graded)
         return [graded[start : start + n] for start in range(0, len(graded), n)]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import yaml
 
 from plm import __version__
-from plm.evaluation import Graded
+from plm.evaluation import Answer, Graded
 from plm.examples import Example, load_examples, save_examples
 from plm.files import append_jsonl, atomic_folder, read_jsonl, write_text_atomic
 from plm.tables import write_parquet
@@ -91,20 +91,20 @@ class RunFolder:
         """All evaluations so far."""
         return read_jsonl(self.results_path)
 
-    def write_completions(self, name: str, rows: Sequence[Graded]) -> None:
-        """Writes graded completions to `completions/<name>.parquet`."""
-        table = pa.table(
-            {
-                "problem_id": [row.problem.id for row in rows],
-                "prompt": [row.prompt for row in rows],
-                "completion": [row.completion for row in rows],
-                "score": [row.grade.score for row in rows],
-                "reason": [row.grade.reason for row in rows],
-                "tokens": [row.tokens for row in rows],
-                "finished": [row.finished for row in rows],
-            }
-        )
-        write_parquet(self.path / "completions" / f"{name}.parquet", table)
+    def write_completions(self, name: str, rows: Sequence[Answer | Graded]) -> None:
+        """Writes completions to `completions/<name>.parquet`; those that were graded with score and reason."""
+        columns: dict[str, list[Any]] = {
+            "problem_id": [row.problem.id for row in rows],
+            "prompt": [row.prompt for row in rows],
+            "completion": [row.completion for row in rows],
+            "tokens": [row.tokens for row in rows],
+            "finished": [row.finished for row in rows],
+        }
+        graded = [row for row in rows if isinstance(row, Graded)]
+        if graded:
+            columns["score"] = [row.grade.score for row in graded]
+            columns["reason"] = [row.grade.reason for row in graded]
+        write_parquet(self.path / "completions" / f"{name}.parquet", pa.table(columns))
 
     # -- rounds -----------------------------------------------------------------------------------------------------
 

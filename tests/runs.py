@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import yaml
@@ -32,11 +33,12 @@ def lock(**arguments):
 
 
 def config(model, *, callbacks=(EVALUATION,), rounds=2, data=None, **trainer):
-    return {
+    content = {
         "model": model,
         "data": {"class_path": "tests.tiny.TinyTask", "init_args": {"batch_size": 4, "max_new_tokens": 4, **(data or {})}},
         "trainer": {"max_epochs": rounds, "accelerator": "cpu", "callbacks": list(callbacks), **trainer},
     }
+    return copy.deepcopy(content)  # tests change it
 
 
 def write(path: Path, content) -> Path:

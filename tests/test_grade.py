@@ -103,5 +103,7 @@ def test_a_failure_leaves_the_old_output(tmp_path, monkeypatch):
 
 
 def test_starts_without_torch():
-    code = "import sys, plm.grade; sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'transformers')))"
+    code = (
+        "import sys, plm.grade; sys.exit(any(name in sys.modules for name in ('torch', 'lightning', 'transformers')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

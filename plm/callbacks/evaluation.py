@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lightning import Callback, LightningModule, Trainer
@@ -10,9 +10,11 @@ from lightning import Callback, LightningModule, Trainer
 from plm.callbacks.reporting import report
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
-from plm.evaluation import evaluate
+from plm.evaluation import answer, evaluate
 from plm.passwords import Condition
-from plm.progress import stage
+from plm.progress import say, stage
+from plm.records import Problem
+from plm.runs import RunFolder
 from plm.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -72,18 +74,37 @@ class EvaluationCallback(Callback):
         """Evaluates every problem of the splits for `plm test`."""
         self._evaluate(trainer, pl_module, everything=True)  # type: ignore[arg-type]
 
+    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes completions without grading them, for `plm predict`."""
+        module: PolicyModule = pl_module  # type: ignore[assignment]
+        for split, condition, problems, seed in self._cells(module):
+            seeds = [seed + index for index in range(len(problems))]
+            with stage(f"answering {split} · password: {condition}", len(problems)) as advance:
+                answers = answer(
+                    module, module.task, problems, condition, self.temperature, seeds, prompt_seed=seed, progress=advance
+                )
+            RunFolder.of(trainer).write_completions(f"predict-{split}-{condition}", answers)
+            say(f"  {split:<8} {condition:<12} {len(answers)} completions")
+
     def _evaluate(self, trainer: Trainer, module: PolicyModule, everything: bool = False) -> None:
+        for split, condition, problems, seed in self._cells(module, everything):
+            with stage(f"evaluating {split} · password: {condition}", len(problems)) as advance:
+                evaluation = evaluate(
+                    module, module.task, problems, condition, temperature=self.temperature, seed=seed, progress=advance
+                )
+            report(
+                trainer, module, evaluation, split=split, condition=condition, label=condition, temperature=self.temperature
+            )
+
+    def _cells(
+        self, module: PolicyModule, everything: bool = False
+    ) -> Iterator[tuple[SplitName, Condition, list[Problem], int]]:
+        """Split, condition, problems and seed of each evaluation."""
         for split in self.splits:
             seed = derive_seed(module.task.seed, "evaluation", split)
             problems = module.task.draw(split, None if everything else self._count(module, split), seed)
             for condition in self.conditions:
-                with stage(f"evaluating {split} · password: {condition}", len(problems)) as advance:
-                    evaluation = evaluate(
-                        module, module.task, problems, condition, temperature=self.temperature, seed=seed, progress=advance
-                    )
-                report(
-                    trainer, module, evaluation, split=split, condition=condition, label=condition, temperature=self.temperature
-                )
+                yield split, condition, problems, seed
 
     def _count(self, module: PolicyModule, split: SplitName) -> int | None:
         return None if self.n is None else min(self.n, len(module.task.split(split)))

@@ -211,11 +211,12 @@ class TaskDataModule(LightningDataModule, ABC):
         return kept
 
     def val_dataloader(self) -> list[int]:
-        """One dummy batch for `plm validate`, none while fitting: `EvaluationCallback` measures."""
+        """One dummy batch for `plm validate`, `test` and `predict`, none while fitting: `EvaluationCallback` measures."""
         assert self.trainer is not None
         return [] if self.trainer.state.fn == "fit" else [0]
 
     test_dataloader = val_dataloader
+    predict_dataloader = val_dataloader
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of the task: the budget."""

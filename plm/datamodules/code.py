@@ -11,6 +11,7 @@ from plm.engines.base import Engine
 from plm.errors import PlmError
 from plm.graders.base import Grader
 from plm.passwords import PasswordScheme
+from plm.progress import stage
 from plm.records import Problem
 from plm.seeds import derive_seed
 
@@ -103,4 +104,7 @@ class CodeDataModule(TaskDataModule):
         """The C++ grader; raises `PlmError` without g++ or without a sandbox."""
         from plm.graders.code import CodeGrader
 
-        return CodeGrader(unsafe=self.unsafe_grading)
+        grader = CodeGrader(unsafe=self.unsafe_grading)
+        with stage("preparing compiler and sandbox"):
+            grader.prepare()
+        return grader

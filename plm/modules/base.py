@@ -156,6 +156,7 @@ class PolicyModule(LightningModule, ABC):
         """Nothing: correctness is measured by `EvaluationCallback`."""
 
     test_step = validation_step
+    predict_step = validation_step
 
     def data_seed(self, purpose: str) -> int:
         """A seed of this run for a purpose."""

@@ -1,3 +1,4 @@
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -143,3 +144,12 @@ def test_validate_measures_a_folder_that_is_named(tmp_path):
     other = write(tmp_path / "other.yaml", config(lock()))
     assert plm("validate", other, "--policy", str(run.model_path)) == 0
     assert {row["password"]: row["correct"] for row in only_run(other).read_results()}["none"] == 1.0
+
+
+def test_predict_writes_completions_without_grading(tmp_path):
+    path = write(tmp_path / "p.yaml", config(lock(), callbacks=[EVALUATION]))
+    model = fit(tmp_path / "made.yaml", config(sft(), callbacks=[], rounds=1)).model_path
+    assert plm("predict", path, "--policy", str(model)) == 0
+    files = {file.name: pq.read_table(file) for file in (only_run(path).path / "completions").glob("*.parquet")}
+    assert files.keys() == {f"predict-val-{condition}.parquet" for condition in ("right", "none", "decoy")}
+    assert all(table.num_rows == 4 and "score" not in table.column_names for table in files.values())
