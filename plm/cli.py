@@ -63,12 +63,25 @@ def _dispatch(command: str, rest: list[str]) -> int:
 
         return run_trainer_command(command, rest)
     if command == "grade":
-        from plm.grade import main as grade
-
-        return grade(rest)
+        return _grade(rest)
     from plm.suggestions import nearest
 
     return _fail(f"unknown command {command!r}{nearest(command, [*TRAINER_COMMANDS, 'grade'])}; plm --help lists them", 2)
+
+
+def _grade(args: list[str]) -> int:
+    import argparse
+    from pathlib import Path
+
+    parser = argparse.ArgumentParser("plm grade", description="Grades completions: one JSON object a line in, one out.")
+    parser.add_argument("task", help="what the rows are: code, {id, completion, tests: [{input, output}]}")
+    parser.add_argument("input", type=Path, help="JSON lines to read")
+    parser.add_argument("output", type=Path, help="JSON lines to write: {id, correct, score, extracted, reason, seconds}")
+    parser.add_argument("--unsafe", action="store_true", help="run programs without isolation where there is none")
+    parsed = parser.parse_args(args)
+    from plm.grade import run_grade
+
+    return run_grade(parsed.task, parsed.input, parsed.output, parsed.unsafe)
 
 
 def _mendable(error: BaseException | None) -> str | None:
