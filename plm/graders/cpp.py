@@ -21,7 +21,6 @@ _MAX_ROUNDS = 8
 _ALONE_SECONDS, _BATCH_SECONDS = 10, 60
 _MEMORY_KB, _FILE_BLOCKS = 2 << 20, 64 << 11  # 2 GB; 64 MB in blocks of 512 bytes
 _MESSAGE_BYTES = 1 << 20
-_PADDING = 65536
 _ERROR = re.compile(r"^plm_p(\d+):\d+(?::\d+)?: (?:fatal )?error: ", re.MULTILINE)
 _OTHER_ERROR = re.compile(r"^(?!plm_p\d+:).*(?:error: |undefined reference)", re.MULTILINE)
 _MENTION = re.compile(r"plm_p(\d+)\b")
@@ -173,10 +172,8 @@ def _join(programs: Mapping[int, Plain]) -> str:
     """Writes the translation unit: one namespace a program, whose errors carry the program's name."""
     parts = ["#include <bits/stdc++.h>"]
     for i, plain in enumerate(programs.values()):
-        # an index just out of a global array's range finds zeros, as it does alone, and no neighbour's variables
-        before, after = (f"char plm_{side}[{_PADDING}];" if plain.has_globals else "" for side in ("before", "after"))
         name = f"plm_p{i}"
-        parts += [f'#line 1 "{name}"', f"namespace {name} {{ {before}", f'#line 1 "{name}"', plain.text, f"{after} }}"]
+        parts += [f'#line 1 "{name}"', f"namespace {name} {{", f'#line 1 "{name}"', plain.text, "}"]
     table = ", ".join(f"plm_p{i}::plm_main" for i in range(len(programs)))
     parts.append(
         '#line 1 "plm_table"\nextern "C" { extern int (*const plm_programs[])(); extern const int plm_program_count;'

@@ -14,7 +14,6 @@ from typing import Literal
 from plm.graders.lexer import Token, find_partners, split_tokens
 
 MAX_CHARACTERS = 20_000
-_MAX_ELEMENTS = 1_000_000
 
 # Library names that plain programs may use. Others (processes, files, signals, raw memory ...) send a program away.
 _LIBRARY = frozenset(
@@ -78,11 +77,9 @@ class Plain:
     Args:
         text: The program with its includes blanked, `main` renamed to `plm_main` and made to return 0 at its end; the
             lines are those of the original.
-        has_globals: Whether it has variables outside functions.
     """
 
     text: str
-    has_globals: bool
 
 
 def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", "broken"]:
@@ -114,7 +111,7 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
         or outline.main_end is None
     ):
         return "alone"
-    return Plain(_rewrite(program, includes, outline), outline.has_globals)
+    return Plain(_rewrite(program, includes, outline))
 
 
 def _has_plain_words(tokens: list[Token], names: frozenset[str]) -> bool:
@@ -156,7 +153,6 @@ class _Outline:
         self.declared: set[str] = set()
         self.prototypes: set[str] = set()
         self.defined: set[str] = set()
-        self.has_globals = False
         self.main_name: Token | None = None
         self.main_end: Token | None = None
 
@@ -273,7 +269,6 @@ class _Outline:
             position += 1
         if not words:
             return None
-        self.has_globals = True
         plain = set(words) <= _BASIC | {"const", "static"}
         while True:
             after = self._read_declarator(position, plain, "const" in words)
@@ -284,18 +279,14 @@ class _Outline:
             position = after + 1
 
     def _read_declarator(self, position: int, plain: bool, constant: bool) -> int | None:
+        """Reads a name and its value; arrays are refused, for an index out of range finds the neighbours' variables."""
         if self._kind(position) != "word":
             return None
         self.declared.add(self._text(position))
-        position, elements = position + 1, 1
-        while self._text(position) == "[":
-            size = self._text(position + 1)
-            if not size.isdecimal() or not 0 < int(size) <= _MAX_ELEMENTS or self._text(position + 2) != "]":
-                return None
-            position, elements = position + 3, elements * int(size)
-        if elements > _MAX_ELEMENTS or (constant and self._text(position) != "="):
+        position += 1
+        if constant and self._text(position) != "=":
             return None
-        if self._text(position) == "=" and plain and elements == 1:
+        if self._text(position) == "=" and plain:
             position += 1
             while self._kind(position) in ("number", "char") or self._text(position) in _PURE:
                 position += 1

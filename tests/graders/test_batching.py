@@ -1,0 +1,196 @@
+# ruff: noqa: E501 (programs read better on one line)
+"""Batched verdicts are those of compiling alone, whatever the neighbours are."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from plm.graders.code import CodeGrader
+from plm.graders.cpp import MAX_BATCH, Compiler
+from plm.graders.plain import Plain, make_plain
+from plm.graders.runner import Limits, Session
+from plm.graders.sandbox import find_isolation
+from plm.graders.toolchain import load_toolchain
+
+HEADS = [
+    "#include <iostream>\nusing namespace std;\n",
+    "#include <bits/stdc++.h>\nusing namespace std;\n",
+    "#include <iostream>\n#include <vector>\n#include <algorithm>\nusing namespace std;\n",
+    "using namespace std;\n",
+]
+BODIES = [
+    "int main() { int n; cin >> n; long long s = 0; for (int i = 0, x; i < n; i++) { cin >> x; if (x % K == 0) s += x; } cout << s << endl; }",
+    "int twice(int x) { return x * K; }\nint main() { int n; cin >> n; vector<int> a(n); for (auto& x : a) cin >> x; for (int x : a) cout << twice(x) << ' '; }",
+    "struct P { int x, y; int sum() const { return x + y + K; } };\nint main() { int n; cin >> n; P p{n, K}; cout << p.sum(); return 0; }",
+    "const int M = 1e9 + 7;\nmap<int, int> seen;\nlong long total, other = 5;\nint main() { int n; cin >> n; while (n--) { int x; cin >> x; seen[x % 7 + 7]++; total = (total * K + x) % M; } cout << total << seen[K % 14]; }",
+    "typedef long long ll;\nll power(ll b, int e) { ll r = 1; while (e--) r = r * b % 1009; return r; }\nint main() { int n; cin >> n; cout << power(n, K); }",
+    "int main() { string s, t; while (cin >> s) t = s + t; sort(t.begin(), t.end()); cout << t << K; }",
+    "int f(int n);\nint main() { int n; cin >> n; cout << f(n) + K; }\nint f(int n) { return n < 2 ? n : f(n - 1) + f(n - 2); }",
+    "map<int, int> m;\nint main() { int n; cin >> n; while (n--) { int x; cin >> x; m[x]++; } for (auto& [k, v] : m) cout << k << ':' << v * K << '\\n'; }",
+    "int main() { int n; cin >> n; auto g = [&](int x) { return x > K ? x - K : K - x; }; cout << g(n) << \" }{ \" << '}'; /* } */ }",
+]
+# each must be handled like a program of its own; the comment says what it would do to a batch
+HOSTILE = [
+    "int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }\nint main() { cout << gcd(12, 18); }",  # hides std::gcd
+    "int count;\nint main() { count = 3; cout << count; }",  # ambiguous, but not in a namespace
+    "}\nnamespace q {\nint main() { cout << 1; }",  # closes its namespace
+    "int main() { cout << 1; } }",
+    "struct A { A() { exit(0); } } a;\nint main() { cout << 1; }",  # ends every program
+    "struct A { A() { for (;;); } } a;\nint main() { cout << 1; }",
+    "struct A { A() { cout << 5; } } a;\nint main() { cout << 1; }",  # prints for every program
+    "int zero;\nint x = 1 / zero;\nint main() { cout << 1; }",
+    "int f() { cout << 7; return 1; }\nint x = f();\nint main() { cout << x; }",
+    "#define int long\nsigned main() { int x = 1; cout << sizeof x; }",
+    "#define main other\nint main() { cout << 1; }",
+    "#undef cout\n#define cout cerr\nint main() { cout << 1; }",
+    "#pragma GCC poison vector\nint main() { cout << 1; }",
+    "#if 0\nint main() { cout << 1; }",
+    "#line 1 \"plm_p0\"\nint main() { undeclared; }",
+    "#error plm_p0:1:1: error: nothing\nint main() {}",
+    'extern "C" int puts(const char*) { return 0; }\nint main() { printf("%d\\n", 1); }',
+    'extern "C" void exit(int) { for (;;); }\nint main() { cout << 1; }',
+    "void* operator new(size_t n) { return nullptr; }\nint main() { cout << 1; }",
+    "asm(\".globl plm_programs\");\nint main() { cout << 1; }",
+    "int main() { asm(\".section .text; ret\"); cout << 1; }",
+    "extern int (*const plm_programs[])();\nint main() { cout << plm_programs[0](); }",
+    "namespace plm_p1 { int plm_main(); }\nint main() { cout << plm_p1::plm_main(); }",
+    "int main() { cout << ::plm_p0::plm_main(); }",
+    "int main() { auto s = R\"x(} } })x\"; cout << s; }",
+    "int main() { cout << 1; // comment \\\n}\n}",
+    "int main() <% cout << 1; %>",
+    "int main() ??< cout << 1; ??>",
+    "[[noreturn]] int f() { exit(0); }\nint main() { cout << 1; f(); }",
+    "int main() { if (1) }",
+    "int main() { cout << 1; end: }",
+    "int main() { cout << 1; return }",
+    "int main() { int x = 1",
+    "int main() { string s = \"abc; cout << s; }",
+    "struct A { int x; }\nint main() { cout << 1; }",
+    "int f()\nint main() { cout << 1; }",
+    "template <int N> struct T { T<N + 1> t; };\nint main() { T<0> t; cout << 1; }",
+    "int f(int);\nint main() { cout << f(1); }",  # fails at link time
+    "struct A { void f(); };\nint main() { A a; a.f(); cout << 1; }",
+    "struct A { int x; };\nint main() { set<A> s; s.insert(A{1}); cout << 1; }",  # the error is in a header
+    "struct A { int x; };\nint main() { vector<A> v(3); sort(v.begin(), v.end()); cout << 1; }",
+    "auto main() -> int { cout << 1; }",
+    "void main() { cout << 1; }",
+    "int main(int argc, char** argv) { cout << argc; }",
+    "int main() { cout << 1; main(); }",
+    "int main() { cout << 1; return 1; }",
+    "int main() { cout << 1; abort(); }",
+    "int main() { static int a[1 << 28]; cout << a[5]; }",
+    "int a[1 << 29];\nint main() { cout << a[5]; }",
+    "int a[10];\nint main() { int s = 0; for (int i = -2000; i < 2000; i++) s += a[i]; cout << s; }",
+    "int main() { int x; cout << x; }",
+    "int main() { constexpr auto f = [] { int i = 0; while (true) i++; return i; }(); cout << f; }",
+    "class string { };\nint main() { cout << 1; }",
+    "int max(int a, int b) { return a; }\nint main() { cout << max(1, 2); }",
+    "int y1 = 3;\nint main() { cout << y1; }",
+    "int abs(int x) { return 5; }\nint main() { cout << abs(-1); }",
+    "int main() { cout << abs(-2.5) << pow(2, 3) << INT_MAX; }",
+    "static int hidden = 3;\nint main() { hidden++; cout << hidden; }",
+    "inline int f() { return K; }\nint main() { cout << f(); }",
+    "union U { int i; float f; };\nint main() { U u; u.i = 1; cout << u.i; }",
+    "int main() { cout << __LINE__ << __FILE__; }",
+    "int main() { ofstream f(\"x\"); f << 1; cout << 1; }",
+    "int main() { thread t([] {}); t.join(); cout << 1; }",
+    "friend int main() { cout << 1; }",
+    "int main() { return 0; } int main() { return 1; }",
+    "\x00int main() { cout << 1; }",
+    "int main() { cout << \"\u00e9\"; /* \u00e9 */ }",
+    "int \u00e9 = 1; int main() { cout << \u00e9; }",
+]  # fmt: skip
+INPUT = "5\n3 14 15 92 6\n"
+
+
+def mutate(program, rng):
+    """Deletes, doubles or replaces a piece, as a weak model would."""
+    start = rng.randrange(len(program))
+    end = min(len(program), start + rng.choice([1, 1, 1, 2, 5, 12]))
+    new = rng.choice(
+        ["", "", program[start:end] * 2, rng.choice([";", "}", "{", ")", "int ", "x", "0", "<", "&", "::", '"'])]
+    )
+    return program[:start] + new + program[end:]
+
+
+def make_programs(count, seed=0):
+    rng = random.Random(seed)
+    for i in range(count):
+        program = rng.choice(HEADS) + rng.choice(BODIES).replace("K", str(rng.randrange(1, 20))) + "\n"
+        for _ in range(rng.choice([0, 1, 1, 2]) if i % 3 else 0):
+            program = mutate(program, rng)
+        yield program
+
+
+@pytest.fixture
+def compiler(tmp_path):
+    tools = load_toolchain()
+    return Compiler(tools, find_isolation(tools.launcher, unsafe=False), tmp_path)
+
+
+def run(compiler, compiled):
+    """How the program ends and what it writes, with room for a slow machine."""
+    if compiled is None:
+        return "compile", b""
+    with Session(compiler.toolchain, compiler.isolation, compiled, Limits(cpu_seconds=1.0)) as session:
+        outcome = session.run(compiled.index, INPUT.encode())
+    return outcome.reason, b"" if outcome.reason == "timeout" else outcome.output
+
+
+def find_differences(compiler, programs):
+    """Compiles what is plain both ways; what is not plain has only one way."""
+    made = {i: make_plain(program, compiler.toolchain.names) for i, program in enumerate(programs)}
+    plain = {i: one for i, one in made.items() if isinstance(one, Plain)}
+    verdicts = {i: ("compile", b"") for i, one in made.items() if one == "broken"}
+    keys = list(plain)
+    for start in range(0, len(keys), MAX_BATCH):
+        compiled, _ = compiler.compile_batch({key: plain[key] for key in keys[start : start + MAX_BATCH]})
+        verdicts |= {key: run(compiler, one) for key, one in compiled.items()}
+
+    def compare(key):
+        alone = run(compiler, compiler.compile_alone(programs[key]))
+        return None if alone == verdicts[key] else (programs[key], alone, verdicts[key])
+
+    with ThreadPoolExecutor(2) as pool:
+        return [one for one in pool.map(compare, verdicts) if one is not None], verdicts
+
+
+def make_hostile():
+    return [HEADS[0] + program.replace("K", "3") + "\n" for program in HOSTILE]
+
+
+def test_hostile_programs_are_judged_as_if_alone(compiler):
+    different, verdicts = find_differences(compiler, make_hostile())
+    assert different == []
+    assert len(verdicts) < len(HOSTILE) / 2  # most must not enter a batch at all
+
+
+def test_hostile_programs_do_not_change_their_neighbours(problem):
+    hostile = make_hostile()[::3]
+    good = [HEADS[0] + f"int main() {{ int n; cin >> n; cout << n * {i}; }}\n" for i in range(len(hostile))]
+    mixed = [program for pair in zip(good, hostile, strict=True) for program in pair]
+    problems = [problem((INPUT, str(5 * (i // 2)))) for i in range(len(mixed))]
+    grades = CodeGrader().grade(problems, mixed)
+    assert [grade.reason for grade in grades[::2]] == ["correct"] * len(good)
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
+def test_mutated_programs_are_judged_as_if_alone(compiler, count):
+    different, verdicts = find_differences(compiler, list(make_programs(count, seed=count)))
+    assert different == []
+    assert len(verdicts) > count / 2
+    assert {reason for reason, _ in verdicts.values()} >= {"exit", "compile"}
+
+
+def test_every_template_is_plain():
+    names = load_toolchain().names
+    for head in HEADS:
+        for body in BODIES:
+            assert isinstance(make_plain(head + body.replace("K", "3"), names), Plain), body
+
+
+def test_lines_and_strings_survive():
+    made = make_plain('#include <iostream>\nint main() {\n  std::cout << "main }";\n}\n', load_toolchain().names)
+    assert isinstance(made, Plain)
+    assert made.text == '\nint plm_main() {\n  std::cout << "main }";\nreturn 0;}\n'
