@@ -26,13 +26,10 @@ def grader(request):
 
     if not works(request.param, load_toolchain().launcher):
         pytest.skip(f"{request.param} does not work on this machine")
-    return CodeGrader(isolation=request.param, wall_limit=1.5)
-
-
-def make_problem(*tests):
-    return Problem("x", "", "", "", tuple(IOTest(*test) for test in tests))
+    return CodeGrader(isolation=request.param, wall_limit=1.5, memory_mb=192)
 
 
 @pytest.fixture(scope="session")
 def problem():
-    return make_problem
+    """Makes a problem of pairs of input and output."""
+    return lambda *tests: Problem("x", "", "", "", tuple(IOTest(*test) for test in tests))
