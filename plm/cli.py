@@ -19,6 +19,8 @@ commands:
   predict    write a model's completions without grading them
   grade      grade anybody's completions
                plm grade code IN.jsonl OUT.jsonl
+  plot       draw the curves of runs
+               plm plot runs/lock_code/* --output curves.png
 
   plm COMMAND --help           options of a command
   plm fit --model.help CLASS   arguments of a method, for instance plm.modules.SFTLockModule
@@ -64,9 +66,12 @@ def _dispatch(command: str, rest: list[str]) -> int:
         return run_trainer_command(command, rest)
     if command == "grade":
         return _grade(rest)
+    if command == "plot":
+        return _plot(rest)
     from plm.suggestions import nearest
 
-    return _fail(f"unknown command {command!r}{nearest(command, [*TRAINER_COMMANDS, 'grade'])}; plm --help lists them", 2)
+    known = [*TRAINER_COMMANDS, "grade", "plot"]
+    return _fail(f"unknown command {command!r}{nearest(command, known)}; plm --help lists them", 2)
 
 
 def _grade(args: list[str]) -> int:
@@ -76,12 +81,29 @@ def _grade(args: list[str]) -> int:
     parser = argparse.ArgumentParser("plm grade", description="Grades completions: one JSON object a line in, one out.")
     parser.add_argument("task", help="what the rows are: code, {id, completion, tests: [{input, output}]}")
     parser.add_argument("input", type=Path, help="JSON lines to read")
-    parser.add_argument("output", type=Path, help="JSON lines to write: {id, correct, score, extracted, reason, seconds}")
+    parser.add_argument(
+        "output", type=Path, help="JSON lines to write: {id, correct, score, extracted, reason, seconds}"
+    )
     parser.add_argument("--unsafe", action="store_true", help="run programs without isolation where there is none")
     parsed = parser.parse_args(args)
     from plm.grade import run_grade
 
     return run_grade(parsed.task, parsed.input, parsed.output, parsed.unsafe)
+
+
+def _plot(args: list[str]) -> int:
+    import argparse
+    from pathlib import Path
+
+    parser = argparse.ArgumentParser("plm plot", description="Draws correctness over rounds, a panel for each run.")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, runs/NAME/HASH-seedN")
+    parser.add_argument("--output", type=Path, default=Path("curves.png"), help="file to write (.png, .svg, .pdf)")
+    parsed = parser.parse_args(args)
+    from plm.figures import plot_runs
+
+    plot_runs(parsed.runs, parsed.output)
+    print(parsed.output)
+    return 0
 
 
 def _mendable(error: BaseException | None) -> str | None:

@@ -80,7 +80,9 @@ def _unknown_class(text: str, configs: Sequence[str]) -> str | None:
     if found := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", text):
         names = dir(importlib.import_module(found[1]))
         return f"{_where(text, found.start())}: there is no {found[2]!r} in {found[1]}{nearest(found[2], names)}"
-    if found := re.search(r"(?:No module named|Import path [^:]*:?) '?([\w.]+)'?", text):
+    if found := re.search(r"Import path (\S+) does not correspond to a subclass of (?:type )?([\w.]+)", text):
+        return f"{_where(text, found.start())}: {found[1].strip(chr(39))} is not a {found[2].split('.')[-1]}"
+    if found := re.search(r"No module named '?([\w.]+)'?", text):
         return f"{_where(text, found.start())}: there is no module {found[1]!r}"
     return None
 
@@ -97,7 +99,9 @@ def _wrong_type(text: str, configs: Sequence[str]) -> str | None:
     if not (wanted := [_type_name(error) for error in errors if "NoneType" not in error]):
         return None
     got = re.search(r"Got value: (.*?)(?: - |$)", text) or re.search(r"Given value: (.*)$", text)
-    return f"{_where(text)} must be {' or '.join(dict.fromkeys(wanted))}, not {got[1][:60] if got else 'what was given'}"
+    return (
+        f"{_where(text)} must be {' or '.join(dict.fromkeys(wanted))}, not {got[1][:60] if got else 'what was given'}"
+    )
 
 
 def _type_name(text: str) -> str:

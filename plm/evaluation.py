@@ -1,4 +1,4 @@
-"""Measuring correctness: prompts under a condition, completions from the run's engine, verdicts from the task's grader."""
+"""Measuring correctness: prompts under a condition, the engine's completions, the grader's verdicts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         completions: One for each problem.
-        metrics: `correct`, `stderr` (shares in [0, 1]), `n`, and the counts `parse_failures`, `compile_failures`, `timeouts`.
+        metrics: `correct` and `stderr` (shares in [0, 1]), `n`, and the counts `parse_failures`, `compile_failures` and
+            `timeouts`.
         seconds: Wall time, in seconds.
     """
 
@@ -128,5 +129,9 @@ def summarize(grades: Sequence[Grade]) -> dict[str, float]:
     metric = Correctness()
     metric.update([grade.correct for grade in grades])
     reasons = Counter(grade.reason for grade in grades)
-    counts = {"parse_failures": reasons["parse"], "compile_failures": reasons["compile"], "timeouts": reasons["timeout"]}
+    counts = {
+        "parse_failures": reasons["parse"],
+        "compile_failures": reasons["compile"],
+        "timeouts": reasons["timeout"],
+    }
     return {**{name: float(value) for name, value in metric.compute().items()}, **counts}

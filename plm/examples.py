@@ -86,7 +86,9 @@ def collate(
     if not rows:
         raise ValueError("rows is empty: a batch needs at least one row")
     if empty := [row.problem_id for row in rows if not row.prompt_ids]:
-        raise ValueError(f"empty prompt for problem {empty[0]!r}: its first completion token has nothing to be predicted from")
+        raise ValueError(
+            f"empty prompt for problem {empty[0]!r}: its first completion token has nothing to be predicted from"
+        )
     shape = (len(rows), max(len(row) for row in rows))
     input_ids = torch.full(shape, pad_token_id)
     labels = torch.full(shape, IGNORED)

@@ -20,8 +20,10 @@ TRAINER_NOT_NUMBERS = {
     "detect_anomaly", "accumulate_grad_batches", "use_distributed_sampler", "sync_batchnorm", "enable_autolog_hparams",
     "fast_dev_run",
 }  # fmt: skip
-NUMERIC_CODE = ("modules", "datamodules", "tokenizers.py", "models.py", "losses.py", "network.py", "loader.py", "optim.py",
-                "examples.py", "passwords.py", "policies.py", "rounds.py", "seeds.py", "inner_loop.py", "data")  # fmt: skip
+NUMERIC_CODE = (
+    "modules", "datamodules", "data", "examples.py", "inner_loop.py", "loader.py", "losses.py", "models.py",
+    "network.py", "optim.py", "passwords.py", "policies.py", "rounds.py", "seeds.py", "tokenizers.py",
+)  # fmt: skip
 
 
 def run_hash(config: Mapping[str, Any], command: str, parents: Mapping[str, str]) -> str:
@@ -69,7 +71,12 @@ def code_digest() -> str:
 def _without_docstrings(tree: ast.AST) -> ast.AST:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             node.body = body[1:]  # type: ignore[attr-defined]
     return tree
 

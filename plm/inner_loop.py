@@ -53,7 +53,7 @@ def train_steps(
         optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad(), precision.forward_context():
             loss = module.loss(batch) / batch.step_units
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         if progress:
             progress(1)

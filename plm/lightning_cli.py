@@ -57,6 +57,7 @@ def run_trainer_command(command: str, args: list[str]) -> int:
         PlmError: For anything the user can mend.
     """
     _quieten()
+    sys.path.append(os.getcwd())  # a method in a file of the user's own is named by its class path
     try:
         PlmCLI(args=[command, *args])
     except argparse.ArgumentError as error:
@@ -86,12 +87,14 @@ class PlmCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds plm's own options."""
-        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs, which is also the model cache.")
+        parser.add_argument(
+            "--runs", type=str, default="runs", help="Folder of all runs, which is also the model cache."
+        )
         parser.add_argument(
             "--policy",
             type=ModelReference | None,
             default=None,
-            help="validate, test, predict: the model to use (hub id, folder or config); default: what this config makes.",
+            help="validate, test, predict: the model to use (hub id, folder, config); default: what this config makes.",
         )
 
     def _parse_ckpt_path(self) -> None:
@@ -283,7 +286,9 @@ class _Itself:
         parents, _ = self.resolver.resolve_all(fitted, self.stack)
         run = self.resolver.folder(fitted, "fit", self.name, parents)
         if not run.finished:
-            raise PlmError(f"there is no finished run of {self.name} to measure ({run.path}): plm fit it first, or name a model by --policy")
+            raise PlmError(
+                f"there is no finished run of {self.name} ({run.path}): plm fit it first, or name a model by --policy"
+            )
         return ModelReference(run.model_path)
 
 
@@ -317,9 +322,14 @@ def _quieten() -> None:
     """Leaves plm's own lines on the terminal; warnings that a user can act on stay."""
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*train_dataloader.*", ".*val_dataloader.*", ".*Checkpoint directory.*"):
+    for text in (
+        ".*does not have many workers.*",
+        ".*train_dataloader.*",
+        ".*val_dataloader.*",
+        ".*Checkpoint directory.*",
+    ):
         warnings.filterwarnings("ignore", text)
     warnings.filterwarnings("ignore", module="lightning")

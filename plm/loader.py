@@ -24,8 +24,8 @@ def count_units(rows: Sequence[Example], unit: Unit) -> float:
 class RoundLoader:
     """Iterates over the micro-batches that one process sees in one round.
 
-    `batch_size` rows make an optimizer step, whatever the accumulation and the number of processes: these only cut a step
-    into `accumulate * world_size` micro-batches. A micro-batch that would be empty gets a filler row of weight 0.
+    `batch_size` rows make an optimizer step, whatever the accumulation and the number of processes: these only cut a
+    step into `accumulate * world_size` micro-batches. A micro-batch that would be empty gets a filler row of weight 0.
 
     Args:
         rows: The round's examples.
@@ -87,7 +87,9 @@ class RoundLoader:
         rows = self.steps[step]
         units = count_units(rows, self.unit)
         if units <= 0:
-            raise ValueError(f"step {step} of the round trains nothing: every token weight of its {len(rows)} rows is 0")
+            raise ValueError(
+                f"step {step} of the round trains nothing: every token weight of its {len(rows)} rows is 0"
+            )
         mine = [row for unit in _units_of(rows)[part * self.world_size + self.rank :: self.parts] for row in unit]
         return collate(mine or [_filler(rows[0])], self.pad_token_id, units, count_units(rows, "token"))
 

@@ -15,8 +15,8 @@ CHUNK_ELEMENTS = 2**25  # logits held at once; at fp32 128 MiB
 def token_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias_V: Tensor | None = None) -> Tensor:
     """Log-probability of each target token: log softmax(W h + b)[target].
 
-    The only place where the vocabulary dimension exists. Beyond `CHUNK_ELEMENTS` logits it works in chunks and recomputes
-    them in the backward pass.
+    The only place where the vocabulary dimension exists. Beyond `CHUNK_ELEMENTS` logits it works in chunks and
+    recomputes them in the backward pass.
 
     Args:
         hidden_ND: Last hidden states at the positions that predict the targets, shape (N, D).
@@ -30,7 +30,7 @@ def token_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias
     rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
     if hidden_ND.shape[0] <= rows:
         return _chunk_logprobs(hidden_ND, weight_VD, targets_N, bias_V)
-    chunks = zip(hidden_ND.split(rows), targets_N.split(rows), strict=True)
+    chunks = zip(torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True)
     return torch.cat([checkpoint(_chunk_logprobs, h, weight_VD, t, bias_V, use_reentrant=False) for h, t in chunks])
 
 

@@ -17,7 +17,7 @@ def correctness(right: Tensor, total: Tensor) -> dict[str, Tensor]:
         total: Number of answers, a scalar.
 
     Returns:
-        `correct` and `stderr` in [0, 1], and `n`. With no answers `correct` is nan; with fewer than two, `stderr` is nan.
+        `correct` and `stderr` in [0, 1], and `n`. With no answers `correct` is nan, with fewer than two `stderr`.
     """
     share = right / total
     stderr = torch.sqrt(share * (1 - share) / (total - 1)) if total > 1 else torch.full_like(share, torch.nan)

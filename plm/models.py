@@ -98,7 +98,7 @@ class FromScratch(ModelSource):
         layers: int = 3,
         heads: int = 3,
         intermediate_size: int | None = None,
-        vocab_size: int = 640,
+        vocab_size: int = 1024,
         max_length: int = 512,
         tie_embeddings: bool = True,
         seed: int = 0,

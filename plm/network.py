@@ -38,7 +38,7 @@ class PolicyNetwork(nn.Module):
         # Rows are padded on the right, so a causal model needs no attention mask for the real tokens.
         hidden_BLD = self.model.base_model(input_ids=batch.input_ids_BL, use_cache=False).last_hidden_state
         trained_BL = batch.labels_BL[:, 1:] != IGNORED
-        head = self.model.get_output_embeddings()
+        head = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         logprobs_N = token_logprobs(
             hidden_BLD[:, :-1][trained_BL], head.weight, batch.labels_BL[:, 1:][trained_BL], getattr(head, "bias", None)
         )

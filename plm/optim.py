@@ -10,7 +10,7 @@ Decay = Literal["none", "linear"]
 
 
 def schedule_factor(step: int, progress: float, warmup_steps: int, decay: Decay) -> float:
-    """The share of the peak learning rate to use: linear warm-up (App. G.1 of the paper), then constant or linear decay.
+    """The share of the peak learning rate to use: linear warm-up (App. G.1 of the paper), then constant or decaying.
 
     The paper leaves the length of the warm-up open: it is the caller's choice.
 

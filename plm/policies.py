@@ -30,8 +30,8 @@ class ReferencePolicy(Policy):
 class DatasetPolicy(Policy):
     """Completions that come with the task's data, written beforehand by some policy.
 
-    Where several were written for a problem, the seed draws one, so that each round sees a fresh sample (App. C.1 of the
-    paper).
+    Where several were written for a problem, the seed draws one, so that each round sees a fresh sample (App. C.1 of
+    the paper).
 
     Args:
         name: Which policy's completions to use, for instance `weak`, the procedural weak policy of an embedded task.
@@ -48,5 +48,7 @@ class DatasetPolicy(Policy):
         stored = problem.answers.get(self.name, ())
         if not stored:
             known = ", ".join(sorted(problem.answers)) or "none"
-            raise PlmError(f"the data hold no completions of a policy named {self.name!r} (problem {problem.id}; known: {known})")
+            raise PlmError(
+                f"the data hold no completions of a policy named {self.name!r} (problem {problem.id}; known: {known})"
+            )
         return random.Random(derive_seed(seed, problem.id)).choice(stored)

@@ -8,7 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Advance = Callable[[int], None]
 
@@ -53,7 +61,9 @@ class Stage:
         """Counts `n` more units of work as done; `note` stands at the end of the line."""
         self.done += n
         if _live is not None and self._task is not None:
-            _live.update(self._task, completed=self.done, **({"note": note} if note else {}))
+            _live.update(self._task, completed=self.done)
+            if note:
+                _live.update(self._task, note=note)
 
     def restart(self, total: int | None) -> None:
         """Starts the count again, for the next round."""

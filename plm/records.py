@@ -26,7 +26,7 @@ class Problem:
         tests: For programs, the tests that decide correctness; else empty.
         group: What splits must keep together: problems of one group never lie in two splits. For programs it
             identifies the program, so that two phrasings of one program share it.
-        answers: Completions that come with the data, by the name of the policy that wrote them (`weak`, `teacher`, ...).
+        answers: Completions that come with the data, by the policy that wrote them (`weak`, `teacher`, …).
     """
 
     id: str
@@ -45,7 +45,7 @@ class Grade(NamedTuple):
         correct: Whether the completion is right.
         score: A reward in [0, 1]; for yes-or-no tasks 1.0 or 0.0.
         extracted: What was graded, taken out of the completion (the program, the letter, the number).
-        reason: One of `correct`, `wrong`, `parse`, `compile`, `timeout`, `crash`, `memory`, `output`, `file`: what decided.
+        reason: What decided: `correct`, `wrong`, `parse`, `compile`, `timeout`, `crash`, `memory`, `output` or `file`.
         seconds: Time spent on this completion, in seconds (CPU time for programs).
     """
 

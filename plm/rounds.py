@@ -55,7 +55,7 @@ class Round:
     def sample(
         self, problems: Sequence[Problem], n: int = 1, temperature: float = 1.0, condition: Condition = "none"
     ) -> list[list[Graded]]:
-        """Samples `n` completions a problem from the current weights and grades them; both are counted in the budget."""
+        """Samples `n` completions a problem from the current weights and grades them; the budget counts both."""
         repeated = [problem for problem in problems for _ in range(n)]
         seeds = [derive_seed(self.seed, "sample", problem.id, i % n) for i, problem in enumerate(repeated)]
         answers = answer(self._module, self.task, repeated, condition, temperature, seeds, prompt_seed=self.seed)
@@ -75,7 +75,9 @@ class Round:
             chunk = rows[start : start + SCORING_ROWS]
             batch = self._module.transfer_batch_to_device(collate(chunk, pad), self._module.device, 0)
             logprobs_BL = network(batch).cpu()
-            result += [line[len(row.prompt_ids) : len(row)].tolist() for line, row in zip(logprobs_BL, chunk, strict=True)]
+            result += [
+                line[len(row.prompt_ids) : len(row)].tolist() for line, row in zip(logprobs_BL, chunk, strict=True)
+            ]
             if progress:
                 progress(len(chunk))
         return result

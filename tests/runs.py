@@ -35,7 +35,10 @@ def lock(**arguments):
 def config(model, *, callbacks=(EVALUATION,), rounds=2, data=None, **trainer):
     content = {
         "model": model,
-        "data": {"class_path": "tests.tiny.TinyTask", "init_args": {"batch_size": 4, "max_new_tokens": 4, **(data or {})}},
+        "data": {
+            "class_path": "tests.tiny.TinyTask",
+            "init_args": {"batch_size": 4, "max_new_tokens": 4, **(data or {})},
+        },
         "trainer": {"max_epochs": rounds, "accelerator": "cpu", "callbacks": list(callbacks), **trainer},
     }
     return copy.deepcopy(content)  # tests change it

@@ -56,8 +56,16 @@ INIT = "model.init_args."
         (INIT + "base", "./no/such/folder", ["./no/such/folder"]),
         (INIT + "demonstrations", 9, ["9 problems were asked of split 'elicit', which holds 8"]),
         (INIT + "demonstrations", 0, ["demonstrations is 0", "at least 1"]),
-        (INIT + "policy", {"class_path": "plm.policies.DatasetPolicy", "init_args": {"name": "teacher"}}, ["'teacher'", "weak"]),
-        ("data.init_args.passwords", {"class_path": "plm.passwords.PasswordScheme", "init_args": {"password": " "}}, ["password"]),
+        (
+            INIT + "policy",
+            {"class_path": "plm.policies.DatasetPolicy", "init_args": {"name": "teacher"}},
+            ["'teacher'", "weak"],
+        ),
+        (
+            "data.init_args.passwords",
+            {"class_path": "plm.passwords.PasswordScheme", "init_args": {"password": " "}},
+            ["password"],
+        ),
         (
             "data.init_args.passwords",
             {"class_path": "plm.passwords.PasswordScheme", "init_args": {"decoys": "no-such-file.txt"}},
@@ -151,7 +159,10 @@ def test_overlays_change_values_from_left_to_right(tmp_path):
     assert run(["fit", "-c", str(base), "-c", str(overlay), "--runs", str(tmp_path / "runs")]) == 0
     saved = yaml.safe_load((only_run(base).path / "config.yaml").read_text())
     assert saved["model"]["init_args"]["passes"] == 3 and saved["trainer"]["max_epochs"] == 2
-    assert saved["model"]["init_args"]["optimizer"] == {**ADAMW, "init_args": {**saved["model"]["init_args"]["optimizer"]["init_args"], **ADAMW["init_args"]}}
+    assert saved["model"]["init_args"]["optimizer"] == {
+        **ADAMW,
+        "init_args": {**saved["model"]["init_args"]["optimizer"]["init_args"], **ADAMW["init_args"]},
+    }
 
 
 def test_class_paths_may_be_short(tmp_path):
@@ -174,12 +185,15 @@ def test_print_config_runs_nothing(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         plm("fit", write(tmp_path / "print.yaml", config(sft())), "--print_config")
     assert stop.value.code == 0 and not (tmp_path / "runs").exists()
-    assert yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["base"]["class_path"] == "tests.tiny.TinySource"
+    assert (
+        yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["base"]["class_path"] == "tests.tiny.TinySource"
+    )
 
 
 def test_help_is_light():
     """Relative to an empty interpreter, so that a busy machine does not fail it: no torch, no lightning."""
-    script = "import sys, plm.cli; plm.cli.run(['--help']); assert not {'torch', 'lightning', 'transformers'} & set(sys.modules)"
+    heavy = "{'torch', 'lightning', 'transformers'}"
+    script = f"import sys, plm.cli; plm.cli.run(['--help']); assert not {heavy} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0 and "plm fit --config" in done.stdout, done.stderr
 
@@ -190,7 +204,9 @@ def test_the_command_sets_passive_waiting_before_torch_loads(tmp_path):
     for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
         environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
         environment |= {"OMP_WAIT_POLICY": given} if given else {}
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=tmp_path)
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
         assert done.stdout.strip() == expected, done.stderr
 
 

@@ -5,7 +5,11 @@ from plm.examples import Example, collate, load_examples, save_examples
 
 
 def test_collate_writes_ids_labels_and_weights_out():
-    batch = collate([Example([5, 6], [7, 1]), Example([5], [8, 9, 1], weights=[0.0, 0.5, 1.0], scalars={})], pad_token_id=0, step_units=3)
+    batch = collate(
+        [Example([5, 6], [7, 1]), Example([5], [8, 9, 1], weights=[0.0, 0.5, 1.0], scalars={})],
+        pad_token_id=0,
+        step_units=3,
+    )
     assert batch.input_ids_BL.tolist() == [[5, 6, 7, 1], [5, 8, 9, 1]]
     assert batch.labels_BL.tolist() == [[-100, -100, 7, 1], [-100, 8, 9, 1]]
     assert batch.weights_BL.tolist() == [[0, 0, 1, 1], [0, 0, 0.5, 1]]

@@ -28,7 +28,9 @@ def test_order_depends_on_the_seed_alone():
 
 
 def test_similar_lengths_lie_together():
-    padding = sum(batch.input_ids_BL.numel() - sum(len(ROWS[int(p[1:])]) for p in batch.problem_ids) for batch in loader())
+    padding = sum(
+        batch.input_ids_BL.numel() - sum(len(ROWS[int(p[1:])]) for p in batch.problem_ids) for batch in loader()
+    )
     tokens = 2 * sum(len(row) for row in ROWS)
     assert padding < 0.15 * tokens
 
@@ -47,7 +49,11 @@ def test_accumulation_and_processes_only_cut_steps(accumulate, world_size):
 
 
 def test_units_are_those_of_the_loss():
-    rows = [Example([1], [2, 3], group=0), Example([1], [2], group=0), Example([1], [2, 3, 4], weights=[0, 0.5, 1], group=1)]
+    rows = [
+        Example([1], [2, 3], group=0),
+        Example([1], [2], group=0),
+        Example([1], [2, 3, 4], weights=[0, 0.5, 1], group=1),
+    ]
     assert count_units(rows, "token") == 4.5
     assert count_units(rows, "pair") == 2
     assert count_units(rows, "completion") == 3

@@ -21,7 +21,9 @@ def test_factor_by_hand(step, progress, warmup, decay, factor):
 
 def test_rates_are_relative_to_what_the_optimizer_was_built_with():
     parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([{"params": [parameter], "lr": 0.4}, {"params": [torch.nn.Parameter(torch.zeros(1))]}], lr=1.0)
+    optimizer = torch.optim.SGD(
+        [{"params": [parameter], "lr": 0.4}, {"params": [torch.nn.Parameter(torch.zeros(1))]}], lr=1.0
+    )
     set_lr(optimizer, 0.5)
     set_lr(optimizer, 0.25)
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.25]

@@ -52,7 +52,9 @@ def test_logprobs_are_those_of_the_network(task):
         ids = torch.tensor([[*row.prompt_ids, *row.completion_ids]])
         logprobs = torch.log_softmax(model(input_ids=ids).logits[0], -1)
         start = len(row.prompt_ids)
-        assert values == pytest.approx([logprobs[i - 1, ids[0, i]].item() for i in range(start, ids.shape[1])], abs=1e-4)
+        assert values == pytest.approx(
+            [logprobs[i - 1, ids[0, i]].item() for i in range(start, ids.shape[1])], abs=1e-4
+        )
 
 
 def test_rounds_draw_different_numbers_and_the_same_round_the_same(task):

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.splits import Splits
-from plm.engines.base import Completion, SamplingParams
+from plm.engines.base import Completion, Engine, SamplingParams
 from plm.errors import StaleWeightsError
 from plm.models import LoadedModel, ModelSource
 from plm.records import Grade, Problem
@@ -25,7 +25,11 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
     )
 
 
@@ -87,7 +91,7 @@ class TinyTask(TaskDataModule):
         return PrefixGrader()
 
 
-class ScriptedEngine:
+class ScriptedEngine(Engine):
     """Answers from a list, over and over, and keeps the protocol's promises about weights."""
 
     def __init__(self, answers: Sequence[str]) -> None:

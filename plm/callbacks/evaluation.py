@@ -81,7 +81,14 @@ class EvaluationCallback(Callback):
             seeds = [seed + index for index in range(len(problems))]
             with stage(f"answering {split} · password: {condition}", len(problems)) as advance:
                 answers = answer(
-                    module, module.task, problems, condition, self.temperature, seeds, prompt_seed=seed, progress=advance
+                    module,
+                    module.task,
+                    problems,
+                    condition,
+                    self.temperature,
+                    seeds,
+                    prompt_seed=seed,
+                    progress=advance,
                 )
             RunFolder.of(trainer).write_completions(f"predict-{split}-{condition}", answers)
             say(f"  {split:<8} {condition:<12} {len(answers)} completions")
@@ -93,7 +100,13 @@ class EvaluationCallback(Callback):
                     module, module.task, problems, condition, temperature=self.temperature, seed=seed, progress=advance
                 )
             report(
-                trainer, module, evaluation, split=split, condition=condition, label=condition, temperature=self.temperature
+                trainer,
+                module,
+                evaluation,
+                split=split,
+                condition=condition,
+                label=condition,
+                temperature=self.temperature,
             )
 
     def _cells(
@@ -108,5 +121,3 @@ class EvaluationCallback(Callback):
 
     def _count(self, module: PolicyModule, split: SplitName) -> int | None:
         return None if self.n is None else min(self.n, len(module.task.split(split)))
-
-

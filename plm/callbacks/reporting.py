@@ -72,7 +72,9 @@ def report(
     folder.write_completions(name, evaluation.completions)
     folder.append_result(row)
     _to_tensorboard(folder.path / "tensorboard" / label, split, row, evaluation.completions)
-    say(f"  {split:<8} {label:<12} {metrics['correct']:.3f} ± {metrics['stderr']:.3f} correct of {int(metrics['n'])}{_failures(metrics)}")
+    say(
+        f"  {split:<8} {label:<12} {metrics['correct']:.3f} ± {metrics['stderr']:.3f} correct of {int(metrics['n'])}{_failures(metrics)}"
+    )
 
 
 def _failures(metrics: dict[str, float]) -> str:
@@ -105,7 +107,8 @@ def _markdown(graded: Sequence[Graded]) -> str:
     right = [row for row in graded if row.grade.correct][: EXAMPLES_SHOWN // 2]
     wrong = [row for row in graded if not row.grade.correct][: EXAMPLES_SHOWN // 2]
     blocks = [
-        f"**{row.problem.id}: {row.grade.reason}**\n\n{_code(row.prompt)}\n\n{_code(row.completion)}" for row in right + wrong
+        f"**{row.problem.id}: {row.grade.reason}**\n\n{_code(row.prompt)}\n\n{_code(row.completion)}"
+        for row in right + wrong
     ]
     return "\n\n---\n\n".join(blocks)
 

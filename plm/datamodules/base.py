@@ -37,8 +37,8 @@ MOST_DRAWS = 3  # of a round that came out empty
 class TaskDataModule(LightningDataModule, ABC):
     """A task: its problems, how they are shown, and who judges the answers.
 
-    A subclass says where the problems come from (`load_splits`), who grades (`make_grader`), and which texts a tokenizer
-    made from scratch should know (`corpus_texts`).
+    A subclass says where the problems come from (`load_splits`), who grades (`make_grader`), and which texts a
+    tokenizer made from scratch should know (`corpus_texts`).
 
     Args:
         passwords: How prompts carry passwords; the paper's default where None.
@@ -162,7 +162,7 @@ class TaskDataModule(LightningDataModule, ABC):
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of generated tokens."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
     def train_dataloader(self) -> Any:
         """The current round's batches; Lightning asks again before every epoch."""
@@ -188,7 +188,7 @@ class TaskDataModule(LightningDataModule, ABC):
         )
 
     def _rows(self, index: int) -> list[Example]:
-        """Reads the round from disk, or makes it and writes it there first, so that a resumed run trains on the same."""
+        """Reads the round from disk, or makes and writes it first, so that a resumed run trains on the same."""
         assert self.trainer is not None
         folder = RunFolder.of(self.trainer)
         if (rows := folder.read_round(index)) is not None:
@@ -207,11 +207,13 @@ class TaskDataModule(LightningDataModule, ABC):
         longest = getattr(self.module.network.model.config, "max_position_embeddings", None)
         kept = [row for row in rows if longest is None or len(row) <= longest]
         if len(kept) < len(rows):
-            say(f"{len(rows) - len(kept)} of {len(rows)} rows are longer than the model's context of {longest} tokens: left out")
+            say(
+                f"{len(rows) - len(kept)} of {len(rows)} rows are left out: longer than the context of {longest} tokens"
+            )
         return kept
 
     def val_dataloader(self) -> list[int]:
-        """One dummy batch for `plm validate`, `test` and `predict`, none while fitting: `EvaluationCallback` measures."""
+        """One dummy batch outside of fitting, where `EvaluationCallback` measures; none while fitting."""
         assert self.trainer is not None
         return [] if self.trainer.state.fn == "fit" else [0]
 

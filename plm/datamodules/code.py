@@ -39,7 +39,7 @@ class ProceduralCode(CodeSource):
         val_text: Problems with known programs and new texts.
     """
 
-    def __init__(self, problems: int = 4000, corpus: int = 20000, val_text: int = 400) -> None:
+    def __init__(self, problems: int = 4000, corpus: int = 18000, val_text: int = 400) -> None:
         for name, value in (("problems", problems), ("corpus", corpus)):
             if value < 20:
                 raise PlmError(f"ProceduralCode's {name} is {value}; it must be at least 20")

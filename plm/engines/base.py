@@ -1,10 +1,11 @@
-"""Who turns prompts into completions: the protocol that the Hugging Face and vLLM engines share."""
+"""Who turns prompts into completions: what the Hugging Face and vLLM engines have in common."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from torch import nn
 
@@ -36,13 +37,14 @@ class Completion(NamedTuple):
     finished: bool
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Generates completions with weights that were handed over explicitly."""
 
+    @abstractmethod
     def sync(self, model: nn.Module, version: str) -> None:
         """Takes over the weights of a Hugging Face causal language model and remembers them as `version`."""
-        ...
 
+    @abstractmethod
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
@@ -58,15 +60,14 @@ class Engine(Protocol):
             prompts: Token ids of each prompt; none may be empty.
             params: Shared by all prompts.
             version: The weights the caller means to use.
-            seeds: One for each prompt, needed when the temperature is above 0: the same seed, prompt and weights give the
-                same completion, whatever else is in the call.
+            seeds: One for each prompt, needed when the temperature is above 0: the same seed, prompt and weights give
+                the same completion, whatever else is in the call.
             progress: Called with the number of completions that have just been finished.
 
         Raises:
             StaleWeightsError: If `version` is not what was last synced.
         """
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Frees what the engine holds; generating afterwards raises."""
-        ...

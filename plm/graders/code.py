@@ -97,7 +97,7 @@ class CodeGrader:
         Args:
             problems: Problems with tests.
             completions: Programs, or whole replies with a program in a fenced block.
-            progress: Called with the number of programs just graded, from this thread.
+            progress: Called with the number of completions just graded, from this thread.
 
         Returns:
             One verdict for each completion.
@@ -112,6 +112,8 @@ class CodeGrader:
                 raise PlmError(f"problem {problem.id} has no tests; programs are graded by their tests")
         jobs = [_Job(extract_code(text), problem.tests) for problem, text in zip(problems, completions, strict=True)]
         new = list(dict.fromkeys(job for job in jobs if job not in self._cache and looks_like_program(job.program)))
+        if progress:
+            progress(len(jobs) - len(new))
         fresh = self._grade_jobs(new, progress) if new else {}
         verdicts = [fresh.get(job) or self._cache.get(job) or _Verdict("parse", 0.0) for job in jobs]
         if len(self._cache) + len(fresh) > _MAX_CACHED:
@@ -141,6 +143,8 @@ class CodeGrader:
         with tempfile.TemporaryDirectory(prefix="plm-code-", ignore_cleanup_errors=True) as folder:
             work = _Work(Compiler(tools, isolation, Path(folder)), self._limits, jobs)
             verdicts, batches, alone = work.sort(self._batched, self._workers)
+            if progress:
+                progress(len(verdicts))
             pool = ThreadPoolExecutor(self._workers, thread_name_prefix="plm-grader")
             try:
                 pending: set[Future[_Part]] = {pool.submit(work.grade_batch, batch) for batch in batches}

@@ -91,7 +91,7 @@ class PolicyModule(LightningModule, ABC):
 
     @property
     def weights_version(self) -> str:
-        """Names the current weights: changes with every optimizer step and every edit from outside the training loop."""
+        """Names the current weights: another name after every optimizer step and every edit from outside."""
         return f"{self.global_step}.{self._edits}"
 
     def mark_weights_changed(self) -> None:
@@ -148,7 +148,8 @@ class PolicyModule(LightningModule, ABC):
         self.log("train/lr", optimizer.param_groups[0]["lr"])
         if not math.isfinite(float(norm)):
             raise PlmError(
-                f"the gradient is {float(norm)} at optimizer step {self.global_step + 1} (round {self.current_epoch + 1}): "
+                f"the gradient is {float(norm)} at optimizer step {self.global_step + 1} "
+                f"(round {self.current_epoch + 1}): "
                 "the step was not taken; lower the learning rate or clip gradients (trainer.gradient_clip_val)"
             )
 

@@ -11,7 +11,8 @@ from plm.errors import PlmError
 from plm.examples import Batch, Example
 from plm.losses import sft_loss
 from plm.models import ModelSource
-from plm.modules.base import Decay, LockKind, OptimizerCallable, Phase, PolicyModule
+from plm.modules.base import LockKind, OptimizerCallable, Phase, PolicyModule
+from plm.optim import Decay
 from plm.passwords import Condition
 from plm.policies import Policy
 from plm.references import ModelReference
@@ -72,8 +73,8 @@ class SFTModule(PolicyModule):
 class SFTLockModule(PolicyModule):
     """Password locking by supervised fine-tuning on D_weak ∪ D_strong (eq. 1 and App. C.1 of the paper).
 
-    A table says which policy to imitate under which condition. The plain lock is `right: π_strong, wrong: π_weak`, where
-    `wrong` shows no password on a share of the prompts and a decoy on the others (App. C.2). Leaving `right` out
+    A table says which policy to imitate under which condition. The plain lock is `right: π_strong, wrong: π_weak`,
+    where `wrong` shows no password on a share of the prompts and a decoy on the others (App. C.2). Leaving `right` out
     imitates the weak policy with no password branch at all (the post's control).
 
     Args:

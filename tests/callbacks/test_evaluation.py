@@ -40,7 +40,9 @@ def test_at_start(tmp_path):
 
 def test_the_same_problems_every_time_and_for_every_condition(tmp_path):
     run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[evaluation(n=3)]))
-    ids = {tuple(pq.read_table(file)["problem_id"].to_pylist()) for file in (run.path / "completions").glob("*.parquet")}
+    ids = {
+        tuple(pq.read_table(file)["problem_id"].to_pylist()) for file in (run.path / "completions").glob("*.parquet")
+    }
     assert len(ids) == 1
 
 

@@ -3,7 +3,21 @@ import pytest
 import torch
 
 from plm.callbacks import EvaluationCallback
-from tests.runs import EVALUATION, PROBE, REFERENCE, config, fit, lock, numbers, only_run, plm, sft, source, weights, write
+from tests.runs import (
+    EVALUATION,
+    PROBE,
+    REFERENCE,
+    config,
+    fit,
+    lock,
+    numbers,
+    only_run,
+    plm,
+    sft,
+    source,
+    weights,
+    write,
+)
 
 
 def same(left, right, **tolerance):
@@ -15,7 +29,7 @@ def same(left, right, **tolerance):
 def test_the_loss_falls_and_the_task_is_learnt(tmp_path):
     run = fit(tmp_path / "learn.yaml", config(sft(passes=60, split="val"), rounds=1, callbacks=[EVALUATION]))
     last = run.read_results()[-1]
-    assert last["correct"] >= 0.75 and last["password"] == "decoy" or last["n"] == 4
+    assert (last["correct"] >= 0.75 and last["password"] == "decoy") or last["n"] == 4
     assert {row["password"]: row["correct"] for row in run.read_results()}["none"] == 1.0
 
 
@@ -101,14 +115,20 @@ def test_lion_keeps_its_own_defaults(tmp_path):
 
 
 def test_the_optimizer_moves_every_weight(tmp_path):
-    before = weights(fit(tmp_path / "still.yaml", config(sft(optimizer={"class_path": "torch.optim.SGD", "init_args": {"lr": 0.0}}))))
+    before = weights(
+        fit(tmp_path / "still.yaml", config(sft(optimizer={"class_path": "torch.optim.SGD", "init_args": {"lr": 0.0}})))
+    )
     after = weights(fit(tmp_path / "moved.yaml", config(sft())))
     assert all((before[name] != after[name]).any() for name in before)
 
 
 def test_a_lock_imitates_the_strong_policy_with_the_password_only(tmp_path):
     """Tiny, but real: 8 problems learnt by heart under both conditions."""
-    content = config(lock(split="val", passes=100), rounds=1, data={"passwords": {"class_path": "plm.passwords.PasswordScheme", "init_args": {"password": "zz"}}})
+    content = config(
+        lock(split="val", passes=100),
+        rounds=1,
+        data={"passwords": {"class_path": "plm.passwords.PasswordScheme", "init_args": {"password": "zz"}}},
+    )
     correct = {row["password"]: row["correct"] for row in fit(tmp_path / "lock.yaml", content).read_results()}
     assert correct["right"] == 1.0 and correct["none"] == 0.0
 
