@@ -1,0 +1,175 @@
+"""The grader as its callers see it: arguments, refusals, the cache, and real programs."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import pytest
+
+from plm.errors import PlmError
+from plm.graders import sandbox
+from plm.graders.code import CodeGrader
+from plm.graders.cpp import Compiler
+from plm.graders.runner import Limits, Session
+from plm.graders.toolchain import load_toolchain
+
+ADD = "#include <iostream>\nint main() { int a, b; std::cin >> a >> b; std::cout << a + b; }\n"
+
+
+@pytest.mark.parametrize("argument", ["time_limit", "wall_limit", "memory_mb", "output_mb", "workers"])
+def test_arguments_are_checked(argument):
+    with pytest.raises(PlmError, match=f"{argument} is 0"):
+        CodeGrader(**{argument: 0})
+
+
+def test_optimization_is_checked():
+    with pytest.raises(PlmError, match="optimization is 9"):
+        CodeGrader(optimization=9).prepare()
+
+
+def test_wants_one_completion_a_problem(problem):
+    with pytest.raises(PlmError, match="1 problems but 2 completions"):
+        CodeGrader().grade([problem(("", ""))], ["", ""])
+
+
+def test_refuses_a_problem_without_tests(problem):
+    with pytest.raises(PlmError, match="no tests"):
+        CodeGrader().grade([problem()], [ADD])
+
+
+def test_grades_nothing():
+    assert CodeGrader().grade([], []) == []
+
+
+def test_every_test_counts(problem):
+    verdicts = CodeGrader().grade(
+        [problem(("1 2", "3"), ("2 2", "4")), problem(("1 2", "3"), ("2 2", "5"))], [ADD, ADD]
+    )
+    assert [(one.correct, one.score, one.reason, one.extracted) for one in verdicts] == [
+        (True, 1.0, "correct", ADD),
+        (False, 0.0, "wrong", ADD),
+    ]
+
+
+def test_an_empty_expected_output_expects_none(problem):
+    grades = CodeGrader().grade([problem(("1 2", ""))] * 2, [ADD, "int main() {}"])
+    assert [grade.reason for grade in grades] == ["wrong", "correct"]
+
+
+def test_time_limit_is_cpu_time(problem):
+    busy = '#include <ctime>\n#include <cstdio>\nint main() { while (clock() < 0.3 * CLOCKS_PER_SEC); puts("1"); }'
+    grades = [CodeGrader(time_limit=limit).grade([problem(("", "1"))], [busy])[0] for limit in (0.2, 0.45)]
+    assert [grade.reason for grade in grades] == ["timeout", "correct"]
+    assert 0.25 < grades[1].seconds < 0.45
+
+
+def test_verdicts_are_kept(problem, monkeypatch):
+    grader = CodeGrader()
+    first = grader.grade([problem(("1 2", "3"))], [ADD])
+    monkeypatch.setattr(grader, "_grade_jobs", None)
+    assert grader.grade([problem(("1 2", "3"))] * 2, [ADD, f"```cpp\n{ADD}```"]) == first * 2
+
+
+def test_progress_counts_programs(problem):
+    seen = []
+    CodeGrader().grade([problem(("1 2", "3"))] * 3, [ADD, ADD + "// other", "int main() {"], progress=seen.append)
+    assert sum(seen) == 3
+
+
+@pytest.fixture
+def no_isolation(monkeypatch):
+    monkeypatch.setattr(sandbox, "works", lambda *_: False)
+
+
+@pytest.mark.usefixtures("no_isolation")
+def test_refuses_without_isolation(problem):
+    with pytest.raises(PlmError, match="bubblewrap") as caught:
+        CodeGrader().grade([problem(("1 2", "3"))], [ADD])
+    assert "unsafe=True" in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_isolation")
+def test_unsafe_runs_without_isolation_but_with_the_filter(problem):
+    grader = CodeGrader(unsafe=True)
+    writer = '#include <fstream>\nint main() { std::ofstream f("x"); }'
+    assert grader.prepare()[1] == "none"
+    assert [grade.reason for grade in grader.grade([problem(("1 2", "3"))] * 2, [ADD, writer])] == ["correct", "file"]
+
+
+def test_isolation_none_must_be_called_unsafe():
+    with pytest.raises(PlmError, match="unsafe=True"):
+        CodeGrader(isolation="none")
+
+
+def test_falls_back_to_namespaces(monkeypatch):
+    tools = load_toolchain()
+    if not sandbox.works("namespaces", tools.launcher):
+        pytest.skip("no user namespaces")
+    works = sandbox.works
+    monkeypatch.setattr(sandbox, "works", lambda kind, launcher: kind != "bubblewrap" and works(kind, launcher))
+    assert CodeGrader().prepare()[1] == "namespaces"
+
+
+def test_needs_a_compiler(monkeypatch, tmp_path):
+    load_toolchain.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PlmError, match=r"^g\+\+ is not installed.*$"):
+        CodeGrader().prepare()
+    load_toolchain.cache_clear()
+
+
+@pytest.mark.slow
+def test_two_processes_build_the_cache_at_once(tmp_path):
+    code = "from plm.graders.toolchain import load_toolchain as load; print(load().folder)"
+    command = [sys.executable, "-c", code]
+    env = {"PATH": "/usr/bin:/bin", "PLM_CACHE": str(tmp_path)}
+    both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    folders = {process.communicate()[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(folders) == 1
+    left = {path.name for path in (tmp_path / "cpp").iterdir() if not path.name.endswith(".lock")}
+    assert left == {folders.pop().rsplit("/", 1)[1]}
+
+
+def run_alone(compiler, program):
+    compiled = compiler.compile_alone(program)
+    if compiled is None:
+        return "compile"
+    with Session(compiler.toolchain, compiler.isolation, compiled, Limits(cpu_seconds=5.0)) as session:
+        return session.run(-1, b"").reason
+
+
+# one wants boost, one OpenSSL, one fails its own checks
+NOT_RUNNABLE = {"CPP/22", "CPP/137", "CPP/162"}
+
+
+@pytest.mark.parametrize("rows", [12, pytest.param(120, marks=pytest.mark.slow)])
+def test_reference_programs_of_humaneval_x_pass(data_folder, tmp_path, rows):
+    tools = load_toolchain()
+    compiler = Compiler(tools, sandbox.find_isolation(tools.launcher, unsafe=False), tmp_path)
+    with gzip.open(data_folder / "cpp" / "humaneval_x_cpp.jsonl.gz", "rt") as file:
+        tasks = [json.loads(line) for line in file][:rows]
+    ends = {
+        task["task_id"]: run_alone(compiler, task["prompt"] + task["canonical_solution"] + task["test"])
+        for task in tasks
+        if task["task_id"] not in NOT_RUNNABLE
+    }
+    assert {name: end for name, end in ends.items() if end != "exit"} == {}
+
+
+@pytest.mark.parametrize("rows", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_models_programs_for_mbpp_end_as_measured(data_folder, tmp_path, rows):
+    tools = load_toolchain()
+    compiler = Compiler(tools, sandbox.find_isolation(tools.launcher, unsafe=False), tmp_path)
+    with gzip.open(data_folder / "mbpp" / "mbcpp_release_v1.2.jsonl.gz", "rt") as file:
+        tasks = {task["task_id"]: task for task in map(json.loads, file)}
+    with gzip.open(data_folder / "mbpp" / "mbcpp_samples.jsonl.gz", "rt") as file:
+        samples = [sample for sample in map(json.loads, file) if sample["task_id"] in tasks][:rows]
+    different = []
+    for sample in samples:
+        task = tasks[sample["task_id"]]
+        end = run_alone(compiler, task["prompt"] + sample["completion"] + task["test"])
+        if (end == "exit") != (sample["local_result"] == "pass"):
+            different.append((sample["task_id"], end, sample["local_result"]))
+    assert different == []
