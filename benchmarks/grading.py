@@ -1,7 +1,7 @@
 """How many programs a second the grader judges, and how many times faster that is than one by one.
 
-Run `python benchmarks/grading.py`. The peer compiles each program by itself with plain g++ and runs it on each test as a
-process, without a sandbox, on as many cores.
+Run `python benchmarks/grading.py`. The peer compiles each program by itself with plain g++ and runs it on each test as
+a process, without a sandbox, on as many cores.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ TEMPLATES: list[tuple[str, Callable[[list[int], int, int, int], str]]] = [
     ),
     (
         "int twist(int x) { return x * @A % 97 + @B; }\n"
-        "int main() { int n; cin >> n; int best = -@C; while (n--) { int x; cin >> x; best = max(best, twist(x)); }\n"
-        "  cout << best; }\n",
+        "int main() { int n; cin >> n; int best = -@C; while (n--) { int x; cin >> x;\n"
+        "  best = max(best, twist(x)); }\n  cout << best; }\n",
         lambda v, a, b, c: str(max(-c, *(x * a % 97 + b for x in v))),
     ),
     (
-        "int main() { string s; int n = @C; while (cin >> s) { reverse(s.begin(), s.end()); n += s.size() * @A + @B; }\n"
+        "int main() { string s; int n = @C;\n"
+        "  while (cin >> s) { reverse(s.begin(), s.end()); n += s.size() * @A + @B; }\n"
         "  cout << n; return 0; }\n",
         lambda v, a, b, c: str(c + sum(len(str(x)) * a + b for x in [len(v), *v])),
     ),

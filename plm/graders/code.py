@@ -215,11 +215,12 @@ class _Work:
 
     def _run_group(self, group: Mapping[int, Compiled]) -> dict[int, _Verdict]:
         """Runs the programs of one executable in one sandbox; one that takes the sandbox down twice has crashed."""
+        tools = self._compiler.toolchain
         verdicts: dict[int, _Verdict] = {}
         failures: dict[int, int] = {}
         while len(verdicts) < len(group) and not self.stop.is_set():
             first = next(iter(group.values()))
-            with Session(self._compiler.toolchain, self._compiler.isolation, first, self._limits) as session:
+            with Session(tools, self._compiler.isolation, first, self._limits, self.stop) as session:
                 for number in [number for number in group if number not in verdicts]:
                     try:
                         verdicts[number] = self._run_tests(session, group[number].index, self._jobs[number].tests)

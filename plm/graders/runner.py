@@ -8,6 +8,7 @@ import select
 import signal
 import struct
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,18 @@ class Session:
         isolation: The kind of sandbox.
         executable: What to run: a batch with its own driver, or one program.
         limits: What each test may use.
+        stop: Once set, a run is given up at once.
     """
 
-    def __init__(self, toolchain: Toolchain, isolation: Isolation, compiled: Compiled, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(
+        self,
+        toolchain: Toolchain,
+        isolation: Isolation,
+        compiled: Compiled,
+        limits: Limits,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._limits, self._stop = limits, stop
         driver = compiled.executable if compiled.index >= 0 else toolchain.folder / "driver"
         mounts: list[tuple[Path, str]] = [(driver, "/driver")]
         if compiled.index < 0:
@@ -147,8 +156,9 @@ class Session:
         parts: list[bytes] = []
         pipe = self._process.stdout.fileno()
         while size > 0:
-            if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise DriverDied("the driver does not answer")
+            while not select.select([pipe], [], [], 0.2)[0]:
+                if time.monotonic() > deadline or (self._stop is not None and self._stop.is_set()):
+                    raise DriverDied("the driver does not answer")
             part = os.read(pipe, min(size, 1 << 20))
             if not part:
                 raise DriverDied("the driver ended")

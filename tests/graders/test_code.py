@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -75,6 +76,26 @@ def test_progress_counts_programs(problem):
     seen = []
     CodeGrader().grade([problem(("1 2", "3"))] * 3, [ADD, ADD + "// other", "int main() {"], progress=seen.append)
     assert sum(seen) == 3
+
+
+def test_an_interrupt_ends_the_work_at_once(problem, tmp_path):
+    """In a process of its own, for the signal reaches the main thread."""
+    code = (
+        "import os, signal, threading\n"
+        "from plm.graders.code import CodeGrader\n"
+        "from plm.records import IOTest, Problem\n"
+        "grader = CodeGrader(wall_limit=60)\n"
+        "grader.prepare()\n"
+        "threading.Timer(2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "sleeper = '#include <unistd.h>\\nint main() { sleep(99); }'\n"
+        "grader.grade([Problem('', '', '', '', (IOTest('', ''),))], [sleeper])\n"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

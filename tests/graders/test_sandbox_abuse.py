@@ -4,9 +4,8 @@
 Left out: s65 and s67 attack a grader of mathematics. Those described for another language are written in C++.
 """
 
-import os
-import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -197,9 +196,6 @@ def test_nothing_is_left_behind(grader, problem, tmp_path, monkeypatch):
     grader.grade([problem(("", f"unseen {time.time()}"))] * 3, programs)
     assert list(tmp_path.iterdir()) == []
     assert open("/proc/self/mounts").read() == mounts
-    children = subprocess.run(
-        ["ps", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
-    )
-    assert not [
-        line for line in children.stdout.splitlines() if "driver" in line or "bwrap" in line or "launcher" in line
-    ]
+    tasks = Path("/proc/self/task").glob("*/children")
+    children = [Path("/proc", pid, "cmdline").read_text() for task in tasks for pid in task.read_text().split()]
+    assert not [line for line in children if "driver" in line or "bwrap" in line or "launcher" in line]
