@@ -36,7 +36,7 @@ RUN = [
     ("s23", "for (;;) { char* p = new char[1 << 24]; memset(p, 1, 1 << 24); }", HELLO, "memory"),
     (
         "s26",
-        'for (string f : {"/io", "..", "../..", "/build", "/tools", "/home", "/root", "/work", "/tmp", "/etc/passwd", "/proc/1/environ"}) if (auto* d = opendir(f.c_str())) { while (auto* e = readdir(d)) { string n = f + \'/\' + e->d_name; ifstream in(n); string w; while (in >> w) cout << w << \' \'; } }',
+        'for (string f : {"/io", "..", "../..", "/build", "/tools", "/home", "/root", "/tmp", "/etc/passwd", "/proc/1/environ"}) if (auto* d = opendir(f.c_str())) { while (auto* e = readdir(d)) { string n = f + \'/\' + e->d_name; ifstream in(n); string w; while (in >> w) cout << w << \' \'; } }',
         (("secretinput", "hello"),),
         "wrong",
     ),
