@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from plm.engines.base import SamplingParams
 from plm.metrics import Correctness
 from plm.passwords import Condition
+from plm.progress import working
 from plm.records import Grade, Problem
 from plm.seeds import untouched_rng
 
@@ -102,7 +103,8 @@ def answer(
 
 def grade(task: TaskDataModule, answers: Sequence[Answer]) -> list[Graded]:
     """Grades answers."""
-    verdicts = task.grader.grade([row.problem for row in answers], [row.completion for row in answers])
+    with working("grading"):
+        verdicts = task.grader.grade([row.problem for row in answers], [row.completion for row in answers])
     return [Graded(*row, verdict) for row, verdict in zip(answers, verdicts, strict=True)]
 
 
@@ -120,6 +122,14 @@ def evaluate(
     start = time.monotonic()
     seeds = [seed + index for index in range(len(problems))]
     answers = answer(module, task, problems, condition, temperature, seeds, prompt_seed=seed, progress=progress)
+    graded = grade(task, answers)
+    return Evaluation(graded, summarize([row.grade for row in graded]), time.monotonic() - start)
+
+
+def grade_texts(task: TaskDataModule, problems: Sequence[Problem], texts: Sequence[str]) -> Evaluation:
+    """Measures answers that no model had to generate."""
+    start = time.monotonic()
+    answers = [Answer(problem, problem.prompt, text, 0, True) for problem, text in zip(problems, texts, strict=True)]
     graded = grade(task, answers)
     return Evaluation(graded, summarize([row.grade for row in graded]), time.monotonic() - start)
 

@@ -15,6 +15,8 @@ STYLES: dict[str, tuple[str, str, str, str]] = {
     "none": ("without a password", "#D55E00", "s", "-"),
     "decoy": ("with an unseen wrong password", "#CC79A7", "^", "--"),
     "near_miss": ("with a near miss of the password", "#E69F00", "v", "--"),
+    "weak": ("the weak policy itself", "#000000", "x", ""),
+    "strong": ("the strong policy itself", "#000000", "+", ""),
     "probe": ("without, after 200 steps on 2 weak samples", "#0072B2", "D", ":"),
 }
 INTERVAL = 1.96  # standard errors in a 95 % interval
@@ -59,7 +61,7 @@ def plot_runs(folders: list[Path], output: Path) -> None:
 def _curves(folder: Path) -> Points:
     points: Points = defaultdict(list)
     for row in read_jsonl(folder / "results.jsonl"):
-        curve = "probe" if row["phase"] == "probe" else row["password"]
+        curve = row["phase"] if row["phase"] in ("probe", "weak", "strong") else row["password"]
         points[row["split"], curve].append((row["epoch"], row["correct"], row["stderr"] or 0.0))
     if not points:
         raise PlmError(f"{folder} holds no results.jsonl with an evaluation: name a run folder, runs/NAME/HASH-seedN")

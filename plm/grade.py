@@ -12,7 +12,7 @@ from typing import Any
 from plm.errors import PlmError
 from plm.files import write_text_atomic
 from plm.graders.code import CodeGrader
-from plm.progress import stage
+from plm.progress import working
 from plm.records import Grade, IOTest, Problem
 
 TASKS = ("code",)
@@ -76,7 +76,7 @@ def _grade(problems: list[Problem], completions: list[str], unsafe: bool) -> lis
     if not problems:
         return []
     grader = CodeGrader(unsafe=unsafe)
-    with stage("grading", total=len(problems)) as advance:
+    with working("grading", total=len(problems)) as advance:
         return grader.grade(problems, completions, progress=advance)
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,13 +28,14 @@ import plm.engines
 import plm.modules
 import plm.policies  # noqa: F401  (importing makes short class names legal in YAML)
 from plm.callbacks import ProgressCallback, RunFolderCallback
+from plm.cli import STARTED
 from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
 from plm.errors import PlmError
 from plm.files import exclusive_lock
 from plm.identity import folder_digest, run_hash
 from plm.modules.base import PolicyModule
-from plm.progress import say
+from plm.progress import say, timings
 from plm.references import ModelReference, find_references
 from plm.runs import RunFolder, provenance
 from plm.table import print_table
@@ -204,6 +206,7 @@ class PlmCLI(LightningCLI):
 
     def _start(self, status: str) -> None:
         say(f"{self.run.path}")
+        self._begun = time.monotonic()
         _ = self.datamodule.grader  # a machine that cannot grade is refused before anything is trained
         self.run.write_config(self._config_text)
         seed = self.datamodule.run_seed
@@ -212,7 +215,12 @@ class PlmCLI(LightningCLI):
     def _end(self, **entries: Any) -> None:
         if self.trainer.interrupted:
             raise KeyboardInterrupt
-        self.run.update_manifest(status="finished", **entries)
+        self.run.update_manifest(status="finished", seconds=self._seconds(), **entries)
+
+    def _seconds(self) -> dict[str, float]:
+        """Where the time of this process went; grading is part of evaluating."""
+        spent = {"start-up": self._begun - STARTED, "training": self.datamodule.budget.seconds, **timings}
+        return {kind: round(seconds, 2) for kind, seconds in spent.items()}
 
 
 class Resolver:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
@@ -23,6 +24,7 @@ Advance = Callable[[int], None]
 console = Console(stderr=True, highlight=False)
 _live: Progress | None = None
 _depth = 0
+timings: defaultdict[str, float] = defaultdict(float)  # seconds by kind of stage, nested ones counted in both
 
 
 def say(text: str) -> None:
@@ -99,12 +101,19 @@ def close_stage(stage: Stage) -> None:
 
 
 @contextlib.contextmanager
-def stage(description: str, total: int | None = None) -> Iterator[Advance]:
-    """Shows a stage while the body runs; the body calls what it gets with the units just done."""
-    shown = open_stage(description, total)
+def working(kind: str, detail: str = "", total: int | None = None) -> Iterator[Advance]:
+    """Shows a stage while the body runs; the body calls what it gets with the units just done.
+
+    Args:
+        kind: What is being done; `timings` adds up the time of each kind.
+        detail: What it is done to.
+        total: Units of work, or None when unknown.
+    """
+    shown, start = open_stage(f"{kind} {detail}".rstrip(), total), time.monotonic()
     try:
         yield shown.advance
     finally:
+        timings[kind] += time.monotonic() - start
         close_stage(shown)
 
 
@@ -118,18 +127,3 @@ def stop_display() -> None:
 
 def _quiet() -> bool:
     return not sys.stderr.isatty()
-
-
-class Stopwatch:
-    """Adds up wall time, in seconds, over the times it was entered."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._start = 0.0
-
-    def __enter__(self) -> Stopwatch:
-        self._start = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.monotonic() - self._start

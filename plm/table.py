@@ -22,10 +22,10 @@ def print_table(run: RunFolder) -> None:
 
 def _table(run: RunFolder, rows: list[dict[str, object]]) -> Table:
     curves = list(dict.fromkeys((str(row["split"]), _curve(row)) for row in rows))
-    table = Table(title=f"{run.name} {run.path.name}: share of problems answered correctly (± standard error)")
+    table = Table(title=f"{run.name} {run.path.name}: share answered correctly ± standard error", title_justify="left")
     table.add_column("round", justify="right")
     for split, curve in curves:
-        table.add_column(f"{split}\n{curve}", justify="right")
+        table.add_column(f"{curve}\n{split}", justify="right", no_wrap=True)
     for epoch in dict.fromkeys(row["epoch"] for row in rows):
         cells = {(str(row["split"]), _curve(row)): _cell(row) for row in rows if row["epoch"] == epoch}
         table.add_row(str(epoch), *(cells.get(curve, "") for curve in curves))
@@ -33,9 +33,10 @@ def _table(run: RunFolder, rows: list[dict[str, object]]) -> Table:
 
 
 def _curve(row: dict[str, object]) -> str:
-    return "probe" if row["phase"] == "probe" else f"password: {row['password']}"
+    """A run's phase names what is not the run's own policy: `probe`, `weak` and `strong`."""
+    return str(row["phase"] if row["phase"] in ("probe", "weak", "strong") else row["password"])
 
 
 def _cell(row: dict[str, object]) -> str:
     stderr = row["stderr"]
-    return f"{row['correct']:.3f}" + (f" ± {stderr:.3f}" if stderr is not None else "")
+    return f"{row['correct']:.3f}" + (f" ±{stderr:.3f}" if stderr is not None else "")

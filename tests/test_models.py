@@ -42,7 +42,7 @@ def linear_names(model) -> set[str]:
 
 def test_constructing_reads_nothing_and_loading_takes_both_texts():
     source = FromScratch()
-    assert (source.hidden_size, source.intermediate_size, source.vocab_size, source.max_length) == (96, 384, 640, 512)
+    assert (source.hidden_size, source.intermediate_size, source.vocab_size, source.max_length) == (96, 384, 1024, 512)
     model, tokenizer = load()
     assert len(tokenizer) == 2 + len("abcdxyz")
     assert model.get_input_embeddings().weight.shape == (9, 64)

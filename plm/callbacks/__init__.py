@@ -1,8 +1,15 @@
 """What happens around training: evaluation, the weak-unlock probe, the run folder, progress. None moves a number."""
 
 from plm.callbacks.evaluation import EvaluationCallback
+from plm.callbacks.policy_baseline import PolicyBaselineCallback
 from plm.callbacks.progress import ProgressCallback
 from plm.callbacks.run_folder import RunFolderCallback
 from plm.callbacks.weak_unlock import WeakUnlockCallback
 
-__all__ = ["EvaluationCallback", "ProgressCallback", "RunFolderCallback", "WeakUnlockCallback"]
+__all__ = [
+    "EvaluationCallback",
+    "PolicyBaselineCallback",
+    "ProgressCallback",
+    "RunFolderCallback",
+    "WeakUnlockCallback",
+]

@@ -12,10 +12,9 @@ from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
 from plm.evaluation import answer, evaluate
 from plm.passwords import Condition
-from plm.progress import say, stage
+from plm.progress import say, working
 from plm.records import Problem
 from plm.runs import RunFolder
-from plm.seeds import derive_seed
 
 if TYPE_CHECKING:
     from plm.modules.base import PolicyModule
@@ -79,7 +78,7 @@ class EvaluationCallback(Callback):
         module: PolicyModule = pl_module  # type: ignore[assignment]
         for split, condition, problems, seed in self._cells(module):
             seeds = [seed + index for index in range(len(problems))]
-            with stage(f"answering {split} · password: {condition}", len(problems)) as advance:
+            with working("answering", f"{split} · password: {condition}", len(problems)) as advance:
                 answers = answer(
                     module,
                     module.task,
@@ -95,7 +94,7 @@ class EvaluationCallback(Callback):
 
     def _evaluate(self, trainer: Trainer, module: PolicyModule, everything: bool = False) -> None:
         for split, condition, problems, seed in self._cells(module, everything):
-            with stage(f"evaluating {split} · password: {condition}", len(problems)) as advance:
+            with working("evaluating", f"{split} · password: {condition}", len(problems)) as advance:
                 evaluation = evaluate(
                     module, module.task, problems, condition, temperature=self.temperature, seed=seed, progress=advance
                 )
@@ -114,7 +113,7 @@ class EvaluationCallback(Callback):
     ) -> Iterator[tuple[SplitName, Condition, list[Problem], int]]:
         """Split, condition, problems and seed of each evaluation."""
         for split in self.splits:
-            seed = derive_seed(module.task.seed, "evaluation", split)
+            seed = module.task.evaluation_seed(split)
             problems = module.task.draw(split, None if everything else self._count(module, split), seed)
             for condition in self.conditions:
                 yield split, condition, problems, seed

@@ -14,7 +14,7 @@ from plm.evaluation import Evaluation, evaluate
 from plm.examples import Example
 from plm.inner_loop import train_steps, undone
 from plm.policies import DatasetPolicy, Policy
-from plm.progress import stage
+from plm.progress import working
 from plm.records import Problem
 from plm.seeds import derive_seed
 
@@ -69,7 +69,7 @@ class WeakUnlockCallback(Callback):
     def _probe(self, trainer: Trainer, module: PolicyModule) -> None:
         rows = self._weak_rows(module)
         with undone(module):
-            with stage(f"weak-unlock probe: {self.steps} steps on {self.samples} weak samples", self.steps) as advance:
+            with working("probing", f"{self.steps} steps on {self.samples} weak samples", self.steps) as advance:
                 seed = derive_seed(module.task.run_seed, "probe", trainer.current_epoch)
                 train_steps(
                     module, rows, self.steps, self.make_optimizer, batch_size=self.samples, seed=seed, progress=advance
@@ -88,9 +88,9 @@ class WeakUnlockCallback(Callback):
         )  # fmt: skip
 
     def _measure(self, module: PolicyModule) -> Evaluation:
-        seed = derive_seed(module.task.seed, "evaluation", "val")
+        seed = module.task.evaluation_seed("val")
         problems = module.task.draw("val", min(self.n, len(module.task.split("val"))), seed)
-        with stage("evaluating the probed weights", len(problems)) as advance:
+        with working("evaluating", "the probed weights", len(problems)) as advance:
             return evaluate(module, module.task, problems, "none", seed=seed, progress=advance)
 
     def _weak_rows(self, module: PolicyModule) -> Sequence[Example]:

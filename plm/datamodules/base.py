@@ -20,7 +20,7 @@ from plm.examples import Example
 from plm.graders.base import Grader
 from plm.loader import RoundLoader
 from plm.passwords import Condition, PasswordScheme
-from plm.progress import say, stage
+from plm.progress import say, working
 from plm.records import Problem
 from plm.rounds import Round
 from plm.runs import RunFolder
@@ -94,8 +94,9 @@ class TaskDataModule(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Makes the splits and refuses overlapping ones."""
         if self._splits is None:
-            self._splits = self.load_splits()
-            check_disjoint(self._splits)
+            with working("preparing problems"):
+                self._splits = self.load_splits()
+                check_disjoint(self._splits)
 
     @property
     def grader(self) -> Grader:
@@ -129,6 +130,10 @@ class TaskDataModule(LightningDataModule, ABC):
         if n is not None and n > len(problems):
             raise PlmError(f"{n} problems were asked of split {name!r}, which holds {len(problems)}: ask for fewer")
         return random.Random(seed).sample(problems, len(problems))[:n]
+
+    def evaluation_seed(self, name: SplitName) -> int:
+        """Decides which problems of a split are measured on: the same in every run of the task, whatever its seed."""
+        return derive_seed(self.seed, "evaluation", name)
 
     def prompt(self, problem: Problem, condition: Condition, seed: int) -> str:
         """The text shown for a problem; the seed and the problem draw a decoy where the condition asks for one."""
@@ -193,7 +198,7 @@ class TaskDataModule(LightningDataModule, ABC):
         folder = RunFolder.of(self.trainer)
         if (rows := folder.read_round(index)) is not None:
             return rows
-        with stage(f"choosing what to train on in round {index + 1}"):
+        with working("choosing rows", f"for round {index + 1}"):
             for attempt in range(MOST_DRAWS):
                 made = list(self.module.examples(Round(index, self, self.module, attempt)))
                 rows = self._fitting(made)

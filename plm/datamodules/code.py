@@ -11,7 +11,7 @@ from plm.engines.base import Engine
 from plm.errors import PlmError
 from plm.graders.base import Grader
 from plm.passwords import PasswordScheme
-from plm.progress import stage
+from plm.progress import working
 from plm.records import Problem
 from plm.seeds import derive_seed
 
@@ -105,6 +105,6 @@ class CodeDataModule(TaskDataModule):
         from plm.graders.code import CodeGrader
 
         grader = CodeGrader(unsafe=self.unsafe_grading)
-        with stage("preparing compiler and sandbox"):
+        with working("preparing compiler and sandbox"):
             grader.prepare()
         return grader

@@ -82,7 +82,7 @@ def test_a_finished_run_is_shown_and_not_run_again(tmp_path, capsys):
     before = run.results_path.read_bytes(), run.model_path.stat().st_mtime_ns
     assert fit(tmp_path / "once.yaml", content).path == run.path
     assert (run.results_path.read_bytes(), run.model_path.stat().st_mtime_ns) == before
-    assert "share of problems answered correctly" in capsys.readouterr().out
+    assert "share answered correctly" in capsys.readouterr().out
 
 
 def test_changed_numbers_land_in_another_folder_and_changed_devices_do_not(tmp_path):
