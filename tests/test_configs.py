@@ -1,0 +1,55 @@
+"""Every YAML in configs/ is found and built: parsed by the real parser, objects constructed, references resolvable."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+
+
+def test_they_are_found():
+    assert {"base_code.yaml", "lock_code.yaml"} <= {path.name for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_config_is_built(path, monkeypatch):
+    from plm.lightning_cli import PlmCLI
+
+    monkeypatch.chdir(ROOT)
+    built = {}
+
+    class Built(Exception):
+        pass
+
+    def stop(cli, *args):
+        built.update(model=cli.model, data=cli.datamodule, trainer=cli.trainer)
+        raise Built
+
+    monkeypatch.setattr(PlmCLI, "after_instantiate_classes", stop)
+    monkeypatch.setattr("plm.lightning_cli.Resolver._fit", lambda *_: None)
+    monkeypatch.setattr("plm.runs.RunFolder.finished", property(lambda run: run.name.startswith(("base_", "strong_"))))
+    with pytest.raises(Built):
+        PlmCLI(["fit", "--config", str(path), "--trainer.accelerator=cpu"])
+    assert built["trainer"].max_epochs >= 1
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_config_says_what_it_is_and_what_to_expect(path):
+    first, second = path.read_text().splitlines()[:2]
+    assert first.startswith("# ") and first.endswith(".") and second.startswith("# Expected: ")
+    assert "EXPECTED" not in second
+
+
+def test_only_values_that_differ_from_the_defaults():
+    """`--print_config` of a file without a line gives the same: then the line says nothing."""
+    content = yaml.safe_load((ROOT / "configs" / "lock_code.yaml").read_text())
+    assert "seed_everything" not in content and "init_args" not in content["data"]
+
+
+def test_the_cli_is_the_installed_command():
+    done = subprocess.run([Path(sys.executable).parent / "plm", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("plm ")
