@@ -15,10 +15,11 @@ STYLES: dict[str, tuple[str, str, str, str]] = {
     "none": ("without a password", "#D55E00", "s", "-"),
     "decoy": ("with an unseen wrong password", "#CC79A7", "^", "--"),
     "near_miss": ("with a near miss of the password", "#E69F00", "v", "--"),
-    "weak": ("the weak policy itself", "#000000", "x", ""),
-    "strong": ("the strong policy itself", "#000000", "+", ""),
+    "weak": ("the weak policy itself", "#000000", "", "-."),
+    "strong": ("the strong policy itself", "#000000", "", "--"),
     "probe": ("without, after 200 steps on 2 weak samples", "#0072B2", "D", ":"),
 }
+BASELINES = ("weak", "strong")
 INTERVAL = 1.96  # standard errors in a 95 % interval
 
 Points = dict[tuple[str, str], list[tuple[int, float, float]]]
@@ -72,13 +73,16 @@ def _panel(axis: Any, folder: Path, points: Points) -> None:
     several = len({split for split, _ in points}) > 1
     for index, ((split, curve), values) in enumerate(points.items()):
         label, color, marker, line = STYLES.get(curve, (curve, "#000000", "x", "-"))
+        label = f"{label} ({split})" if several else label
+        if curve in BASELINES:
+            _, correct, stderr = values[-1]
+            axis.axhline(correct, color=color, linestyle=line, linewidth=1, label=label)
+            axis.axhspan(correct - INTERVAL * stderr, correct + INTERVAL * stderr, color=color, alpha=0.08, linewidth=0)
+            continue
         x = [epoch + 0.03 * (index - len(points) / 2) for epoch, _, _ in values]  # intervals side by side
         y = [correct for _, correct, _ in values]
         error = [INTERVAL * stderr for _, _, stderr in values]
-        label = f"{label} ({split})" if several else label
-        axis.errorbar(
-            x, y, yerr=error, label=label, color=color, marker=marker, linestyle=line, capsize=2, markersize=5
-        )
+        axis.errorbar(x, y, error, label=label, color=color, marker=marker, linestyle=line, capsize=2, markersize=5)
     axis.set_title(f"{folder.parent.name}  {folder.name}", fontsize=10)
     axis.set_xlabel("round")
     axis.set_ylim(-0.02, 1.02)

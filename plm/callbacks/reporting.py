@@ -87,8 +87,8 @@ def _to_tensorboard(folder: Path, split: str, row: dict[str, Any], graded: Seque
     """One writer a curve, all with the same tag: TensorBoard then draws the curves into one chart."""
     writer, step = _curve(str(folder)), row["step"]
     writer.add_scalar(f"correct/{split}", row["correct"], step)
-    for name in ("parse_failures", "compile_failures", "timeouts"):
-        writer.add_scalar(f"{name}/{split}", row[name] / max(row["n"], 1), step)
+    for name, tag in (("parse_failures", "parse"), ("compile_failures", "compile"), ("timeouts", "timeout")):
+        writer.add_scalar(f"failures/{tag} ({split})", row[name] / max(row["n"], 1), step)
     writer.add_text(f"completions/{split}", _markdown(graded), step)
     writer.flush()
 
