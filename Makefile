@@ -4,7 +4,6 @@ PYTHON ?= .venv/bin/python
 
 setup:  ## a virtual environment with everything the tests need
 	python3 -m venv .venv
-	.venv/bin/pip install --quiet --upgrade pip
 	.venv/bin/pip install --quiet -e '.[test]'
 
 check:  ## style and types (needs the dev extra)
