@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from plm.engines.base import SamplingParams
-from plm.metrics import Correctness
+import torch
+
+from plm.distributed import in_shares, world_size
+from plm.engines.base import Completion, SamplingParams
+from plm.metrics import correctness
 from plm.passwords import Condition
 from plm.progress import working
 from plm.records import Grade, Problem
@@ -86,25 +89,43 @@ def answer(
     prompt_seed: int,
     progress: Progress | None = None,
 ) -> list[Answer]:
-    """Generates one completion for each problem from the current weights, leaving every random state as it was."""
+    """Generates one completion for each problem from the current weights, leaving every random state as it was.
+
+    Every process generates its share, and all get everything.
+    """
     prompts = [task.prompt(problem, condition, prompt_seed) for problem in problems]
     params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id)
     with untouched_rng():
         version = module.weights_version
-        task.engine.sync(module.network.model, version)
-        completions = task.engine.generate(
-            [task.encode_prompt(prompt) for prompt in prompts], params, version=version, seeds=seeds, progress=progress
-        )
+        task.engine.sync(module.whole_model(), version)
+
+        def generate(share: list[tuple[str, int]]) -> list[Completion]:
+            prompt_ids = [task.encode_prompt(prompt) for prompt, _ in share]
+            share_seeds = [seed for _, seed in share]
+            return task.engine.generate(
+                prompt_ids, params, version=version, seeds=share_seeds, progress=_for_all(progress)
+            )
+
+        completions = in_shares(generate, list(zip(prompts, seeds, strict=True)))
     return [
         Answer(problem, prompt, task.decode(completion.token_ids), len(completion.token_ids), completion.finished)
         for problem, prompt, completion in zip(problems, prompts, completions, strict=True)
     ]
 
 
+def _for_all(progress: Progress | None) -> Progress | None:
+    """Lets the process that shows progress speak for the others, whose shares are as large."""
+    return progress and (lambda done: progress(done * world_size()))
+
+
 def grade(task: TaskDataModule, answers: Sequence[Answer]) -> list[Graded]:
-    """Grades answers."""
+    """Grades answers; every process grades its share, and all get everything."""
+
+    def judge(share: list[Answer]) -> list[Grade]:
+        return task.grader.grade([row.problem for row in share], [row.completion for row in share])
+
     with working("grading"):
-        verdicts = task.grader.grade([row.problem for row in answers], [row.completion for row in answers])
+        verdicts = in_shares(judge, answers)
     return [Graded(*row, verdict) for row, verdict in zip(answers, verdicts, strict=True)]
 
 
@@ -136,12 +157,12 @@ def grade_texts(task: TaskDataModule, problems: Sequence[Problem], texts: Sequen
 
 def summarize(grades: Sequence[Grade]) -> dict[str, float]:
     """Correctness with its standard error, and how often a completion could not even be judged on its merits."""
-    metric = Correctness()
-    metric.update([grade.correct for grade in grades])
+    right, total = sum(grade.correct for grade in grades), len(grades)
+    share = correctness(torch.tensor(right, dtype=torch.float64), torch.tensor(total, dtype=torch.float64))
     reasons = Counter(grade.reason for grade in grades)
     counts = {
         "parse_failures": reasons["parse"],
         "compile_failures": reasons["compile"],
         "timeouts": reasons["timeout"],
     }
-    return {**{name: float(value) for name, value in metric.compute().items()}, **counts}
+    return {**{name: float(value) for name, value in share.items()}, **counts}

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from plm.examples import Example, collate
 from plm.loader import count_units
-from plm.seeds import untouched_rng
+from plm.seeds import derive_seed, untouched_rng
 
 if TYPE_CHECKING:
     from plm.modules.base import PolicyModule
@@ -33,6 +33,9 @@ def train_steps(
 ) -> None:
     """Takes optimizer steps on a few rows, cycling through shuffles of them, with an optimizer of its own.
 
+    Every process takes the same steps on the same rows, so that copies of the weights stay equal without being synced;
+    sharded weights are trained by all processes together.
+
     Args:
         module: Whose `loss` to minimise.
         rows: What to train on.
@@ -46,11 +49,12 @@ def train_steps(
     optimizer = make_optimizer(parameters)
     precision = module.trainer.precision_plugin
     batches = _cycle(rows, min(batch_size, len(rows)), random.Random(seed))
-    for _ in range(steps):
+    for step in range(steps):
         chosen = next(batches)
         batch = collate(chosen, module.task.pad_token_id, count_units(chosen, module.unit))
         batch = module.transfer_batch_to_device(batch, module.device, 0)
         optimizer.zero_grad(set_to_none=True)
+        torch.manual_seed(derive_seed(seed, step))  # dropout is the same in every process
         with torch.enable_grad(), precision.forward_context():
             loss = module.loss(batch) / batch.step_units
         loss.backward()

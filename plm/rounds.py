@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from plm.distributed import in_shares, world_size
 from plm.evaluation import Graded, answer, grade
 from plm.examples import Example, collate
 from plm.passwords import Condition
@@ -69,6 +70,11 @@ class Round:
         self, rows: Sequence[Example], progress: Callable[[int], None] | None = None
     ) -> list[list[float]]:
         """Log-probability in nats of every completion token under the current weights, a list for each row."""
+        # Shares of the same size: where weights are sharded, every process takes part in every forward pass.
+        filled = [*rows, *list(rows[:1]) * (-len(rows) % world_size())]
+        return in_shares(lambda share: self._score(share, progress), filled)[: len(rows)]
+
+    def _score(self, rows: Sequence[Example], progress: Callable[[int], None] | None) -> list[list[float]]:
         network, pad = self._module.network, self.task.pad_token_id
         result: list[list[float]] = []
         for start in range(0, len(rows), SCORING_ROWS):

@@ -16,6 +16,9 @@ class Module:
     def __init__(self):
         self.network = PolicyNetwork(tiny_llama())
 
+    def whole_model(self):
+        return self.network.model
+
     def transfer_batch_to_device(self, batch, device, index):
         return batch
 

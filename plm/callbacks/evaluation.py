@@ -89,7 +89,8 @@ class EvaluationCallback(Callback):
                     prompt_seed=seed,
                     progress=advance,
                 )
-            RunFolder.of(trainer).write_completions(f"predict-{split}-{condition}", answers)
+            if trainer.is_global_zero:
+                RunFolder.of(trainer).write_completions(f"predict-{split}-{condition}", answers)
             say(f"  {split:<8} {condition:<12} {len(answers)} completions")
 
     def _evaluate(self, trainer: Trainer, module: PolicyModule, everything: bool = False) -> None:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from plm.budget import Budget
 from plm.datamodules.splits import SplitName, Splits, check_disjoint
+from plm.distributed import from_first
 from plm.engines.base import Engine
 from plm.engines.hf import HFEngine
 from plm.errors import PlmError
@@ -193,18 +194,24 @@ class TaskDataModule(LightningDataModule, ABC):
         )
 
     def _rows(self, index: int) -> list[Example]:
-        """Reads the round from disk, or makes and writes it first, so that a resumed run trains on the same."""
+        """Reads the round from disk, or makes and writes it first, so that a resumed run trains on the same.
+
+        Only the first process reads and writes; all make the round together, and train on the first one's rows.
+        """
         assert self.trainer is not None
-        folder = RunFolder.of(self.trainer)
-        if (rows := folder.read_round(index)) is not None:
+        folder, first = RunFolder.of(self.trainer), self.trainer.is_global_zero
+        rows = from_first(folder.read_round(index) if first else None)
+        if rows is not None:
             return rows
         with working("choosing rows", f"for round {index + 1}"):
             for attempt in range(MOST_DRAWS):
                 made = list(self.module.examples(Round(index, self, self.module, attempt)))
-                rows = self._fitting(made)
+                rows = from_first(self._fitting(made))
                 if rows:
                     break
-        folder.write_round(index, rows or [], {"budget": self.budget.as_row(), "too_long": len(made) - len(rows or [])})
+        if first:
+            too_long = len(made) - len(rows or [])
+            folder.write_round(index, rows or [], {"budget": self.budget.as_row(), "too_long": too_long})
         return rows or []
 
     def _fitting(self, rows: Sequence[Example]) -> list[Example]:

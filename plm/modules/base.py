@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy, Strategy
 from torch import Tensor
 from torch.optim import Optimizer
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -22,6 +23,7 @@ from plm.network import PolicyNetwork
 from plm.optim import Decay, schedule_factor, set_lr
 from plm.references import ModelReference
 from plm.seeds import derive_seed
+from plm.sharding import ShardedModel, total_norm
 
 if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
@@ -74,6 +76,8 @@ class PolicyModule(LightningModule, ABC):
         self.network: PolicyNetwork
         self._edits = 0
         self._started = 0.0
+        self._step_loss: Tensor | float = 0.0
+        self._sharded: ShardedModel | None = None
 
     @abstractmethod
     def examples(self, round: Round) -> Sequence[Example]:
@@ -106,11 +110,19 @@ class PolicyModule(LightningModule, ABC):
         self.tokenizer = loaded.tokenizer
         self.network = PolicyNetwork(loaded.model)
         self.network.train()  # from_pretrained leaves models in eval mode
+        strategy = _checked(self.trainer.strategy)
+        if isinstance(strategy, ModelParallelStrategy):
+            self._sharded = ShardedModel(self.network, strategy)
 
     def _load(self) -> LoadedModel:
         if isinstance(self.base, ModelSource):
-            return self.base.load(texts=self.task.corpus_texts(), extra_texts=self.task.passwords.texts())
+            task = self.task
+            return self.base.load(task.corpus_texts(), task.passwords.texts(), derive_seed(task.run_seed, "weights"))
         return load_pretrained(str(self.base))
+
+    def whole_model(self) -> PreTrainedModel:
+        """The Hugging Face model with the current weights, gathered where they are sharded: all processes must ask."""
+        return self._sharded.whole(self.weights_version) if self._sharded else self.network.model
 
     def configure_optimizers(self) -> Optimizer:
         """Builds the optimizer over all trainable parameters."""
@@ -130,8 +142,16 @@ class PolicyModule(LightningModule, ABC):
         # Lightning divides by accumulate_grad_batches and averages gradients over processes: undo both.
         parts = self.trainer.accumulate_grad_batches * self.trainer.world_size
         loss = self.loss(batch) * (parts / batch.step_units)
-        self.log("train/loss", loss, on_step=True, on_epoch=False, prog_bar=True)
+        self._log_step_loss(loss.detach(), batch_idx)
         return loss
+
+    def _log_step_loss(self, loss: Tensor, batch_idx: int) -> None:
+        """Logs the loss of the whole step, over its micro-batches and processes."""
+        parts = self.trainer.accumulate_grad_batches
+        self._step_loss = self._step_loss + loss / parts
+        if (batch_idx + 1) % parts == 0:
+            self.log("train/loss", self._step_loss, on_step=True, on_epoch=False, prog_bar=True, sync_dist=True)
+            self._step_loss = 0.0
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Counts what the step cost."""
@@ -143,7 +163,7 @@ class PolicyModule(LightningModule, ABC):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Stops the run when the gradient, and so the loss, is not finite any more; the weights are still good then."""
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        norm = total_norm([p.grad for p in self.parameters() if p.grad is not None])
         self.log("train/grad_norm", norm)
         self.log("train/lr", optimizer.param_groups[0]["lr"])
         if not math.isfinite(float(norm)):
@@ -162,3 +182,10 @@ class PolicyModule(LightningModule, ABC):
     def data_seed(self, purpose: str) -> int:
         """A seed of this run for a purpose."""
         return derive_seed(self.task.run_seed, purpose)
+
+
+def _checked(strategy: Strategy) -> Strategy:
+    """Refuses strategies that wrap or shard the model in ways that the rest of plm does not know."""
+    if not isinstance(strategy, (SingleDeviceStrategy, DDPStrategy, ModelParallelStrategy)):
+        raise PlmError(f"trainer.strategy is {type(strategy).__name__}; use ddp, or fsdp2 to split the weights")
+    return strategy
