@@ -45,12 +45,13 @@ class ModelSource(ABC):
     """Makes or loads a model; constructing a source costs nothing."""
 
     @abstractmethod
-    def load(self, texts: Iterable[str], extra_texts: Iterable[str] = ()) -> LoadedModel:
+    def load(self, texts: Iterable[str], extra_texts: Iterable[str] = (), seed: int = 0) -> LoadedModel:
         """Returns a new model and its tokenizer.
 
         Args:
             texts: Text of the task, for sources that train a tokenizer.
             extra_texts: Text that must be representable too, such as passwords and decoys.
+            seed: The run's, for sources that draw weights.
         """
 
 
@@ -66,7 +67,7 @@ class Pretrained(ModelSource):
         self.path = path
         self.dtype = dtype
 
-    def load(self, texts: Iterable[str] = (), extra_texts: Iterable[str] = ()) -> LoadedModel:
+    def load(self, texts: Iterable[str] = (), extra_texts: Iterable[str] = (), seed: int = 0) -> LoadedModel:
         """Loads weights and tokenizer; the texts are not read."""
         return load_pretrained(self.path, getattr(torch, self.dtype))
 
@@ -87,7 +88,7 @@ class FromScratch(ModelSource):
         vocab_size: Most tokens of the tokenizer; the model has exactly as many embeddings as the tokenizer has tokens.
         max_length: Most tokens of prompt and completion together.
         tie_embeddings: Whether input and output embeddings are one matrix.
-        seed: Of the initial weights. The global random state is neither used nor changed.
+        seed: Of the initial weights; the run's own where None. The global random state is neither used nor changed.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class FromScratch(ModelSource):
         vocab_size: int = 1024,
         max_length: int = 512,
         tie_embeddings: bool = True,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         self.architecture = architecture
         self.hidden_size = hidden_size
@@ -113,7 +114,7 @@ class FromScratch(ModelSource):
         self.tie_embeddings = tie_embeddings
         self.seed = seed
 
-    def load(self, texts: Iterable[str], extra_texts: Iterable[str] = ()) -> LoadedModel:
+    def load(self, texts: Iterable[str], extra_texts: Iterable[str] = (), seed: int = 0) -> LoadedModel:
         """Trains the tokenizer on the texts and draws the weights.
 
         Raises:
@@ -125,7 +126,7 @@ class FromScratch(ModelSource):
         tokenizer = train_tokenizer(texts, self.vocab_size, extra_texts=extra_texts)
         with torch.random.fork_rng(devices=[]):  # the library draws weights that are replaced below
             model = _CLASSES[self.architecture][1](self._config(tokenizer))
-        initialize(model, self.seed)
+        initialize(model, seed if self.seed is None else self.seed)
         nn.Module.eval(model)
         return LoadedModel(model, tokenizer)
 

@@ -58,7 +58,7 @@ class TinySource(ModelSource):
         self.seed = seed
         self.dropout = dropout
 
-    def load(self, texts: Iterable[str], extra_texts: Iterable[str] = ()) -> LoadedModel:
+    def load(self, texts: Iterable[str], extra_texts: Iterable[str] = (), seed: int = 0) -> LoadedModel:
         return LoadedModel(tiny_llama(seed=self.seed, dropout=self.dropout), character_tokenizer())
 
 
