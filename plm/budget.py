@@ -33,3 +33,7 @@ class Budget:
         """Takes over the values of a checkpoint."""
         for name, value in state.items():
             setattr(self, name, value)
+
+    def take_sampling(self, state: dict[str, int | float]) -> None:
+        """Takes over what had been sampled when a round was made, for a run that reads the round instead."""
+        self.generations, self.graded = int(state["generations"]), int(state["graded"])

@@ -48,14 +48,26 @@ def run(args: list[str]) -> int:
 
         print(f"plm {__version__}")
         return 0
-    try:
-        return _dispatch(args[0], args[1:])
-    except Exception as error:
-        if text := _mendable(error):
-            return _fail(text, 1)
-        raise
-    except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on from the last checkpoint", 130)
+    from plm.processes import stoppable
+
+    with stoppable() as received:
+        try:
+            return _dispatch(args[0], args[1:])
+        except Exception as error:
+            if text := _mendable(error):
+                return _fail(text, 1)
+            raise
+        except (KeyboardInterrupt, SystemExit):  # Lightning ends an interrupted process with code 1, without a word
+            if not received:
+                raise
+            return _stopped(received[0])
+
+
+def _stopped(number: int) -> int:
+    """Says that a signal ended the work, unless the parent process says it."""
+    if "PLM_CHILD" in os.environ:
+        return 128 + number
+    return _fail("interrupted; the same command goes on from the last checkpoint", 128 + number)
 
 
 def _dispatch(command: str, rest: list[str]) -> int:
@@ -109,12 +121,17 @@ def _plot(args: list[str]) -> int:
 
 
 def _mendable(error: BaseException | None) -> str | None:
-    """The text of a `PlmError`, also of one that the configuration parser wrapped in its own."""
+    """The text of a `PlmError` or of a full disk, also of one that another library wrapped in its own."""
     from plm.errors import PlmError
+    from plm.files import NO_ROOM
 
-    while error is not None and not isinstance(error, PlmError):
+    while error is not None:
+        if isinstance(error, PlmError):
+            return str(error)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return f"cannot write {error.filename or 'in the runs folder'}: {error.strerror}"
         error = error.__cause__ or error.__context__
-    return None if error is None else str(error)
+    return None
 
 
 def _fail(text: str, code: int) -> int:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from plm.errors import PlmError
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
@@ -46,7 +46,7 @@ def write_bytes_atomic(path: str | Path, data: bytes) -> None:
         PlmError: If the folder cannot be written to or is full.
     """
     path = Path(path)
-    with _readable_errors(path.parent):
+    with readable_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         with _claimed(path, folder=False) as (temporary, descriptor):
@@ -74,17 +74,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
-        with _readable_errors(path.parent):
+        with readable_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(path)
             temporary, _ = stack.enter_context(_claimed(path, folder=True))
-        with _readable_errors(path.parent, only=_NO_ROOM):
+        with readable_errors(path.parent, only=NO_ROOM):
             yield temporary
-        with _readable_errors(path.parent):
-            for folder, _, names in os.walk(temporary):
-                for name in names:
-                    _fsync(Path(folder, name))
-                _fsync(Path(folder))
+        with readable_errors(path.parent):
+            _fsync_tree(temporary)
             _move_into_place(temporary, path)
             _fsync(path.parent)
 
@@ -103,7 +100,7 @@ def append_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """
     path = Path(path)
     data = "".join(_dump(row) + "\n" for row in rows).encode()
-    with _readable_errors(path.parent):
+    with readable_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -158,7 +155,7 @@ def truncate_torn_line(path: str | Path) -> bool:
     path = Path(path)
     if not path.exists():
         return False
-    with _readable_errors(path.parent), path.open("ab+", buffering=0) as file:
+    with readable_errors(path.parent), path.open("ab+", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         return _mend_tail(file.fileno())
 
@@ -176,7 +173,7 @@ def exclusive_lock(path: str | Path, message: str) -> Iterator[None]:
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
-        with _readable_errors(path.parent):
+        with readable_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path, mode=0o666)
             try:
@@ -188,8 +185,50 @@ def exclusive_lock(path: str | Path, message: str) -> Iterator[None]:
         yield
 
 
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Gives a finished file or folder its name; it is on disk before the name changes, and the name when this returns.
+
+    Args:
+        temporary: The finished file or folder, on the same file system.
+        path: Its name; a file there is replaced.
+    """
+    _fsync_tree(temporary)
+    temporary.replace(path)
+    _fsync(path.parent)
+
+
+def truncate_durably(path: Path, size: int) -> None:
+    """Cuts a file to its first `size` bytes, on disk when this returns.
+
+    Raises:
+        PlmError: If the file cannot be written to.
+    """
+    with readable_errors(path.parent), path.open("rb+") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
+
+
+def disk_usage(folder: Path) -> int:
+    """How many bytes the files in a folder and below take on disk."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+    return total
+
+
 @contextlib.contextmanager
-def _readable_errors(folder: Path, only: set[int] | None = None) -> Iterator[None]:
+def readable_errors(folder: Path, only: set[int] | None = None) -> Iterator[None]:
+    """Turns what the operating system refuses in a folder into one line for the user.
+
+    Args:
+        folder: Named in the line.
+        only: Error numbers to turn; all where None.
+
+    Raises:
+        PlmError: If the body raised such an error.
+    """
     try:
         yield
     except OSError as error:
@@ -262,6 +301,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _fsync_tree(path: Path) -> None:
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _fsync(Path(folder, name))
+    _fsync(path)
 
 
 def _fsync(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ TRAINER_NOT_NUMBERS = {
     "detect_anomaly", "accumulate_grad_batches", "use_distributed_sampler", "sync_batchnorm", "enable_autolog_hparams",
     "fast_dev_run",
 }  # fmt: skip
+CALLBACKS_NOT_NUMBERS = {"CheckpointCallback"}
 NUMERIC_CODE = (
     "modules", "datamodules", "data", "examples.py", "inner_loop.py", "loader.py", "losses.py", "models.py",
     "network.py", "optim.py", "passwords.py", "policies.py", "rounds.py", "seeds.py", "tokenizers.py",
@@ -37,14 +39,42 @@ def run_hash(config: Mapping[str, Any], command: str, parents: Mapping[str, str]
     Returns:
         8 hexadecimal digits.
     """
-    numbers = {key: value for key, value in config.items() if key not in NOT_NUMBERS}
-    trainer = numbers.get("trainer") or {}
-    numbers["trainer"] = {key: value for key, value in trainer.items() if key not in TRAINER_NOT_NUMBERS}
+    numbers = numbers_of(config, parents)
     numbers.pop("seed_everything", None)  # stands in the folder's name instead
-    for key, identity in parents.items():
-        _replace(numbers, key.split("."), identity)
     text = json.dumps([command, numbers, __version__, code_digest()], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def numbers_of(config: Mapping[str, Any], parents: Mapping[str, str]) -> dict[str, Any]:
+    """The part of a configuration that moves numbers, the seed included.
+
+    Args:
+        config: The resolved configuration of the sub-command, plain values.
+        parents: Identity of the model behind each reference in the configuration, by dotted key.
+    """
+    numbers = copy.deepcopy({key: value for key, value in config.items() if key not in NOT_NUMBERS})
+    trainer = numbers.get("trainer") or {}
+    numbers["trainer"] = {key: value for key, value in trainer.items() if key not in TRAINER_NOT_NUMBERS}
+    for key, identity in parents.items():
+        _replace(numbers, key.split("."), identity)
+    callbacks = [each for each in trainer.get("callbacks") or [] if _class_name(each) not in CALLBACKS_NOT_NUMBERS]
+    numbers["trainer"]["callbacks"] = callbacks
+    return numbers
+
+
+def differences(left: Any, right: Any, key: str = "") -> list[str]:
+    """Dotted keys at which two plain configurations differ."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        names = sorted(left.keys() | right.keys())
+        return [d for name in names for d in differences(left.get(name), right.get(name), f"{key}.{name}".lstrip("."))]
+    if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        pairs = enumerate(zip(left, right, strict=True))
+        return [d for index, (a, b) in pairs for d in differences(a, b, f"{key}.{index}")]
+    return [] if left == right else [key]
+
+
+def _class_name(entry: Any) -> str:
+    return str(entry.get("class_path")).rpartition(".")[2] if isinstance(entry, dict) else ""
 
 
 def _replace(config: Any, keys: list[str], value: str) -> None:

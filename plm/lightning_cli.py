@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import time
 import warnings
@@ -15,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -27,20 +25,21 @@ import plm.datamodules
 import plm.engines
 import plm.modules
 import plm.policies  # noqa: F401  (importing makes short class names legal in YAML)
-from plm.callbacks import ProgressCallback, RunFolderCallback
+from plm.callbacks import CheckpointCallback, ProgressCallback, RunFolderCallback
+from plm.callbacks.checkpoint import find_checkpoint, is_whole, previous_checkpoint, read_identity
 from plm.cli import STARTED
 from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
 from plm.errors import PlmError
-from plm.files import exclusive_lock
-from plm.identity import folder_digest, run_hash
+from plm.files import disk_usage
+from plm.identity import differences, folder_digest, numbers_of
 from plm.modules.base import PolicyModule
 from plm.progress import say, timings
-from plm.references import ModelReference, find_references
+from plm.references import ModelReference
+from plm.resolver import Itself, Resolver, config_name, plain
 from plm.runs import RunFolder, provenance
 from plm.table import print_table
 
-REMOVED_FROM_CHILD = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 PARSER = {"exit_on_error": False, "allow_abbrev": False}  # an abbreviation would hide a misspelt key
 TRAINER_DEFAULTS = {
     "max_epochs": 1,
@@ -109,15 +108,16 @@ class PlmCLI(LightningCLI):
         config = self.config[self.subcommand]
         self._check(config)
         resolver = Resolver(self._subcommand_parsers["fit"], Path(config.runs))
-        name, paths = _config_name(config)
+        name, paths = config_name(config)
         stack = [str(Path(path).resolve()) for path in paths]
         if self.subcommand != "fit":
-            config.policy = config.policy or _Itself(config, resolver, name, stack).reference()
+            config.policy = config.policy or Itself(config, resolver, name, stack).reference()
             config.model.init_args.base = config.policy
         parents, folders = resolver.resolve_all(config, stack)
         self.parent = next(iter(parents.values()), None)
         self.run = resolver.folder(config, str(self.subcommand), name, parents)
-        self._config_text = _plain(self._parser(self.subcommand), config)
+        self._plain_config = plain(self._parser(self.subcommand), config)
+        self._numbers = numbers_of(self._plain_config, parents)
         for key, path in folders.items():
             config[key] = ModelReference(path)
 
@@ -127,6 +127,8 @@ class PlmCLI(LightningCLI):
                 raise PlmError(f"no {key} is given: name a config, for instance --config configs/lock_code.yaml")
         if config.trainer.max_steps != -1:
             raise PlmError("trainer.max_steps is refused: lengths are given in rounds (trainer.max_epochs) and passes")
+        if self.subcommand != "fit" and config.get("ckpt_path"):
+            raise PlmError(f"--ckpt_path is for plm fit; plm {self.subcommand} takes a model folder by --policy")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer on the run's folder."""
@@ -134,12 +136,15 @@ class PlmCLI(LightningCLI):
         path = self.run.path
         if trainer.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(path, name="", version="tensorboard")
-        checkpoint = ModelCheckpoint(path / "checkpoints", filename="last", enable_version_counter=False)
-        checkpoint.CHECKPOINT_EQUALS_CHAR = "-"
-        own: list[Callback] = [RunFolderCallback(self.parent), checkpoint]
+        callbacks: list[Callback] = [RunFolderCallback(self.parent), *(trainer.callbacks or [])]
+        if not any(isinstance(callback, CheckpointCallback) for callback in callbacks):
+            callbacks.append(CheckpointCallback())
+        for callback in callbacks:
+            if isinstance(callback, CheckpointCallback):
+                callback.identity = {"run": self.run.id, "numbers": self._numbers}
         if trainer.enable_progress_bar is not False:
-            own.append(ProgressCallback())
-        kwargs["callbacks"] = [*(trainer.callbacks or []), *own]
+            callbacks.append(ProgressCallback())
+        kwargs["callbacks"] = callbacks
         built: Trainer = super().instantiate_trainer(default_root_dir=str(path), **kwargs)
         return built
 
@@ -151,17 +156,41 @@ class PlmCLI(LightningCLI):
 
     def fit(self, model: PolicyModule, **kwargs: Any) -> None:
         """Fits, or goes on where an earlier process stopped, or shows a finished run's table."""
-        with self._locked_run():
+        with self.run.lock():
             if self.run.finished:
                 say(f"{self.run.path} is finished; delete it to run it again")
             else:
                 with self._removed_unless_begun():
                     self._start("fitting")
-                    resume = self.run.checkpoint_path
-                    kwargs["ckpt_path"] = kwargs.get("ckpt_path") or (str(resume) if resume.exists() else None)
+                    kwargs["ckpt_path"] = self._checkpoint(kwargs.get("ckpt_path"))
                     self.trainer.fit(model, **{**kwargs, "weights_only": False})
                 self._end(model_digest=folder_digest(self.run.model_path))
+                previous_checkpoint(self.run).unlink(missing_ok=True)
             print_table(self.run)
+            print(
+                f"disk         {disk_usage(self.run.path) / 1e6:.1f} MB, of which checkpoints "
+                f"{disk_usage(self.run.checkpoint_path.parent) / 1e6:.1f} MB"
+            )
+
+    def _checkpoint(self, given: str | None) -> str | None:
+        """The checkpoint to go on from: the newest whole one of the run, or the one that was given."""
+        if given is None or given == "last":
+            path = find_checkpoint(self.run)
+            if path is None:
+                self.run.forget_measurements()
+            return None if path is None else str(path)
+        if not Path(given).exists() or not is_whole(Path(given)):
+            raise PlmError(f"--ckpt_path {given}: there is no such file, or it is no whole checkpoint")
+        identity = read_identity(Path(given))
+        if identity.get("run") != self.run.id:
+            owner = identity.get("run", "an unknown one")
+            keys = ", ".join(differences(identity.get("numbers", {}), self._numbers)) or "the code of plm"
+            raise PlmError(
+                f"--ckpt_path {given} belongs to another run ({owner}), which differs in {keys}; "
+                "a checkpoint only goes on with its own run. To start from what that run made, name its config or its "
+                "model folder as the model's base"
+            )
+        return given
 
     def validate(self, model: PolicyModule, **kwargs: Any) -> None:
         """Measures a model."""
@@ -173,25 +202,19 @@ class PlmCLI(LightningCLI):
 
     def predict(self, model: PolicyModule, **kwargs: Any) -> None:
         """Writes a model's completions."""
-        with self._locked_run():
+        with self.run.lock():
             self._start("predicting")
             self.trainer.predict(model, datamodule=kwargs["datamodule"], return_predictions=False)
             self._end()
             say(f"completions  {self.run.path / 'completions'}")
 
     def _measure(self, command: Any, model: PolicyModule, kwargs: dict[str, Any]) -> None:
-        with self._locked_run():
+        with self.run.lock():
             self.run.results_path.unlink(missing_ok=True)
             self._start("measuring")
             command(model, **{**kwargs, "verbose": False})
             self._end()
             print_table(self.run)
-
-    @contextmanager
-    def _locked_run(self) -> Iterator[None]:
-        path = self.run.path
-        with exclusive_lock(path.parent / f".{path.name}.lock", f"another process works on {path}: waiting for it"):
-            yield
 
     @contextmanager
     def _removed_unless_begun(self) -> Iterator[None]:
@@ -208,7 +231,7 @@ class PlmCLI(LightningCLI):
         say(f"{self.run.path}")
         self._begun = time.monotonic()
         _ = self.datamodule.grader  # a machine that cannot grade is refused before anything is trained
-        self.run.write_config(self._config_text)
+        self.run.write_config(self._plain_config)
         seed = self.datamodule.run_seed
         self.run.update_manifest(status=status, parent=self.parent, seed=seed, **provenance())
 
@@ -223,97 +246,9 @@ class PlmCLI(LightningCLI):
         return {kind: round(seconds, 2) for kind, seconds in spent.items()}
 
 
-class Resolver:
-    """Turns model references into folders and identities.
-
-    Args:
-        parser: Parses the configs that references name.
-        runs: Folder of all runs.
-    """
-
-    def __init__(self, parser: LightningArgumentParser, runs: Path) -> None:
-        self.parser = parser
-        self.runs = runs
-
-    def folder(self, config: Namespace, command: str, name: str, parents: dict[str, str]) -> RunFolder:
-        """The folder of the run that a configuration describes."""
-        identity = run_hash(_plain(self.parser, config), command, parents)
-        return RunFolder(self.runs / name / f"{identity}-seed{int(config.seed_everything)}")
-
-    def resolve_all(self, config: Namespace, stack: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Identity and folder of the model behind every reference in a configuration, by dotted key."""
-        found = {key: self.resolve(key, reference, stack) for key, reference in find_references(config.as_dict())}
-        return {key: pair[0] for key, pair in found.items()}, {key: pair[1] for key, pair in found.items()}
-
-    def resolve(self, key: str, reference: ModelReference, stack: list[str]) -> tuple[str, str]:
-        """Identity and folder (or hub id) of one reference; a config that was not fitted yet is fitted first."""
-        if not reference.is_config:
-            path = Path(reference)
-            return (folder_digest(path), str(path)) if path.is_dir() else (str(reference), str(reference))
-        path = Path(reference)
-        if not path.is_file():
-            raise PlmError(f"{key}: there is no config {str(reference)!r} (looked in {Path.cwd()})")
-        if str(path.resolve()) in stack:
-            chain = " → ".join(Path(step).name for step in [*stack, str(path)])
-            raise PlmError(f"{key}: the model reference leads back to itself: {chain}")
-        run = self.run_of(path, stack)
-        if not run.finished:
-            self._fit(path, run)
-        return f"{run.name}/{run.path.name}", str(run.model_path)
-
-    def run_of(self, path: Path, stack: list[str]) -> RunFolder:
-        """The run that a config describes; what it starts from is resolved, and fitted, first."""
-        try:
-            config = self.parser.parse_args(["--config", str(path)])
-        except argparse.ArgumentError as error:
-            raise PlmError(f"{path}: {one_line(error, [str(path)])}") from error
-        parents, _ = self.resolve_all(config, [*stack, str(path.resolve())])
-        return self.folder(config, "fit", path.stem, parents)
-
-    def _fit(self, path: Path, run: RunFolder) -> None:
-        say(f"{path} is not fitted yet: fitting it first")
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in REMOVED_FROM_CHILD and not name.startswith(("SLURM_", "PL_"))
-        }
-        command = [sys.executable, "-m", "plm", "fit", "--config", str(path), "--runs", str(self.runs)]
-        code = subprocess.run(command, env=environment, check=False).returncode
-        if code or not run.finished:
-            raise PlmError(f"fitting {path} failed with exit code {code}; what went wrong stands above")
-
-
-class _Itself:
-    """The model that a configuration makes when it is fitted, for measuring it."""
-
-    def __init__(self, config: Namespace, resolver: Resolver, name: str, stack: list[str]) -> None:
-        self.config, self.resolver, self.name, self.stack = config, resolver, name, stack
-
-    def reference(self) -> ModelReference:
-        fitted = self.config.clone()
-        parents, _ = self.resolver.resolve_all(fitted, self.stack)
-        run = self.resolver.folder(fitted, "fit", self.name, parents)
-        if not run.finished:
-            raise PlmError(
-                f"there is no finished run of {self.name} ({run.path}): plm fit it first, or name a model by --policy"
-            )
-        return ModelReference(run.model_path)
-
-
-def _config_name(config: Namespace) -> tuple[str, list[str]]:
-    paths = [str(path) for path in config.get("config") or [] if path is not None]
-    return (Path(paths[0]).stem if paths else "run"), paths
-
-
 def _config_paths(args: list[str]) -> list[str]:
     named = [args[index + 1] for index, word in enumerate(args[:-1]) if word in ("-c", "--config")]
     return named + [word.split("=", 1)[1] for word in args if word.startswith("--config=")]
-
-
-def _plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:
-    """The configuration as plain values."""
-    values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_unset=False, format="yaml", skip_validation=True))
-    return values
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,8 @@ import yaml
 from plm import __version__
 from plm.evaluation import Answer, Graded
 from plm.examples import Example, load_examples, save_examples
-from plm.files import append_jsonl, atomic_folder, read_jsonl, write_text_atomic
+from plm.files import append_jsonl, atomic_folder, exclusive_lock, read_jsonl, write_text_atomic
+from plm.identity import folder_digest
 from plm.tables import write_parquet
 
 if TYPE_CHECKING:
@@ -44,6 +47,11 @@ class RunFolder:
     def name(self) -> str:
         """The run's name: the first config's file name."""
         return self.path.parent.name
+
+    @property
+    def id(self) -> str:
+        """What manifests and checkpoints call the run."""
+        return f"{self.name}/{self.path.name}"
 
     @property
     def results_path(self) -> Path:
@@ -76,6 +84,25 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self.read_manifest().get("status") == "finished"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Lets one process at a time work on the run."""
+        path = self.path
+        with exclusive_lock(path.parent / f".{path.name}.lock", f"another process works on {path}: waiting for it"):
+            yield
+
+    @property
+    def intact(self) -> bool:
+        """Whether a finished run's model is byte for byte what was saved."""
+        digest = self.read_manifest().get("model_digest")
+        return self.model_path.is_dir() and (digest is None or digest == folder_digest(self.model_path))
+
+    def forget_measurements(self) -> None:
+        """Deletes what no checkpoint knows, before the run begins again; rounds stay, they would come out equal."""
+        self.results_path.unlink(missing_ok=True)
+        for name in ("completions", "tensorboard"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Writes the resolved configuration."""
@@ -116,6 +143,11 @@ class RunFolder:
         """The examples of a round, None if it was not made yet."""
         folder = self.round_path(index)
         return load_examples(folder / "examples.parquet") if folder.exists() else None
+
+    def read_round_meta(self, index: int) -> dict[str, Any]:
+        """What was written beside a round's examples."""
+        meta: dict[str, Any] = json.loads((self.round_path(index) / "meta.json").read_text())
+        return meta
 
     def write_round(self, index: int, rows: Sequence[Example], meta: Mapping[str, Any]) -> None:
         """Writes a round; its folder appears whole."""

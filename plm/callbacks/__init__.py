@@ -1,5 +1,6 @@
 """What happens around training: evaluation, the weak-unlock probe, the run folder, progress. None moves a number."""
 
+from plm.callbacks.checkpoint import CheckpointCallback
 from plm.callbacks.evaluation import EvaluationCallback
 from plm.callbacks.policy_baseline import PolicyBaselineCallback
 from plm.callbacks.progress import ProgressCallback
@@ -7,6 +8,7 @@ from plm.callbacks.run_folder import RunFolderCallback
 from plm.callbacks.weak_unlock import WeakUnlockCallback
 
 __all__ = [
+    "CheckpointCallback",
     "EvaluationCallback",
     "PolicyBaselineCallback",
     "ProgressCallback",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 
 from plm.evaluation import Evaluation, Graded
@@ -93,14 +94,41 @@ def _to_tensorboard(folder: Path, split: str, row: dict[str, Any], graded: Seque
     writer.flush()
 
 
-@cache
-def _curve(folder: str) -> SummaryWriter:
-    return SummaryWriter(folder)
+_curves: dict[str, SummaryWriter] = {}
+
+
+def _curve(folder: str, purge_step: int | None = None) -> SummaryWriter:
+    if folder not in _curves:
+        _curves[folder] = SummaryWriter(folder, purge_step=purge_step)
+    return _curves[folder]
+
+
+def resume_curves(trainer: Trainer) -> None:
+    """Strikes from TensorBoard what an earlier process drew after the checkpoint: it is drawn again."""
+    step = trainer.global_step
+    for folder in (RunFolder.of(trainer).path / "tensorboard").glob("*/"):
+        _curve(str(folder), purge_step=step + 1)  # evaluations at the checkpoint's step came before it
+    start = Event(step=step, session_log=SessionLog(status=SessionLog.START))
+    for writer in _writers(trainer):
+        writer._get_file_writer().add_event(start)  # type: ignore[no-untyped-call]
+
+
+def flush_curves(trainer: Trainer) -> None:
+    """Brings to disk what was drawn so far, so that a checkpoint never knows more than the curves show."""
+    for writer in [*_curves.values(), *_writers(trainer)]:
+        writer.flush()
 
 
 def close_curves() -> None:
     """Closes what `report` opened."""
-    _curve.cache_clear()  # a writer closes its file when it goes
+    while _curves:
+        _curves.popitem()[1].close()
+
+
+def _writers(trainer: Trainer) -> list[SummaryWriter]:
+    """The TensorBoard writers of the run's loggers."""
+    experiments = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return [experiment for experiment in experiments if isinstance(experiment, SummaryWriter)]
 
 
 def _markdown(graded: Sequence[Graded]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from lightning import Callback, LightningModule, Trainer
 
 from plm import __version__
-from plm.callbacks.reporting import close_curves
+from plm.callbacks.reporting import close_curves, resume_curves
+from plm.errors import PlmError
+from plm.files import truncate_durably
 from plm.models import save_model
 from plm.runs import RunFolder
 
@@ -42,11 +43,22 @@ class RunFolderCallback(Callback):
         """Remembers where to cut."""
         self._results_bytes = state_dict["results_bytes"]
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drops results that came after the checkpoint: they will be made again."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drops results and curves that came after the checkpoint: they will be made again.
+
+        Raises:
+            PlmError: If results that the checkpoint knows are missing.
+        """
         path = RunFolder.of(trainer).results_path
-        if trainer.is_global_zero and path.exists() and path.stat().st_size > self._results_bytes:
-            os.truncate(path, self._results_bytes)
+        size = path.stat().st_size if path.exists() else 0
+        if size < self._results_bytes:
+            raise PlmError(
+                f"{path} has lost lines that the checkpoint knows: put it back, or delete {path.parent} to begin again"
+            )
+        if trainer.is_global_zero and size > self._results_bytes:
+            truncate_durably(path, self._results_bytes)
+        if trainer.is_global_zero and trainer.global_step:
+            resume_curves(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Closes the curves."""
@@ -61,7 +73,7 @@ class RunFolderCallback(Callback):
         folder = RunFolder.of(trainer)
         description = {
             "plm": __version__,
-            "run": f"{folder.name}/{folder.path.name}",
+            "run": folder.id,
             "method": module.method,
             "task": module.task.name,
             "parent": self.parent,

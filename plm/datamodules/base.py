@@ -202,6 +202,7 @@ class TaskDataModule(LightningDataModule, ABC):
         folder, first = RunFolder.of(self.trainer), self.trainer.is_global_zero
         rows = from_first(folder.read_round(index) if first else None)
         if rows is not None:
+            self.budget.take_sampling(from_first(folder.read_round_meta(index)["budget"] if first else {}))
             return rows
         with working("choosing rows", f"for round {index + 1}"):
             for attempt in range(MOST_DRAWS):

@@ -22,6 +22,7 @@ from plm.models import LoadedModel, ModelSource, load_pretrained
 from plm.network import PolicyNetwork
 from plm.optim import Decay, schedule_factor, set_lr
 from plm.references import ModelReference
+from plm.runs import RunFolder
 from plm.seeds import derive_seed
 from plm.sharding import ShardedModel, total_norm
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
     from plm.rounds import Round
 
+SHOWN_PROBLEMS = 8
 OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
 Phase = Literal["base", "strong", "weak", "lock", "elicit", "control"]
 LockKind = Literal["password", "domain", "two_passwords", "setting", "none", "unknown"]
@@ -76,6 +78,8 @@ class PolicyModule(LightningModule, ABC):
         self.network: PolicyNetwork
         self._edits = 0
         self._started = 0.0
+        self._step_tokens = 0.0
+        self._step_problems: list[str] = []
         self._step_loss: Tensor | float = 0.0
         self._sharded: ShardedModel | None = None
 
@@ -131,6 +135,9 @@ class PolicyModule(LightningModule, ABC):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Sets the learning rate, and the random state, so that dropout depends on nothing that came before."""
         self._started = time.monotonic()
+        self._step_tokens = batch.step_tokens
+        earlier = self._step_problems if batch_idx % self.trainer.accumulate_grad_batches else []
+        self._step_problems = [*earlier, *batch.problem_ids]
         torch.manual_seed(derive_seed(self.task.run_seed, "batch", self.current_epoch, batch_idx, self.global_rank))
         done = self.current_epoch + batch_idx / float(self.trainer.num_training_batches)
         progress = done / (self.trainer.max_epochs or 1)
@@ -153,13 +160,15 @@ class PolicyModule(LightningModule, ABC):
             self.log("train/loss", self._step_loss, on_step=True, on_epoch=False, prog_bar=True, sync_dist=True)
             self._step_loss = 0.0
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Takes the step and counts it, before anything that saves a checkpoint is called."""
+        super().optimizer_step(*args, **kwargs)
+        self.task.budget.optimizer_steps += 1
+        self.task.budget.trained_tokens += round(self._step_tokens)
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Counts what the step cost."""
-        budget = self.task.budget
-        budget.seconds += time.monotonic() - self._started
-        if self.global_step > budget.optimizer_steps:
-            budget.optimizer_steps = self.global_step
-            budget.trained_tokens += round(batch.step_tokens)
+        """Counts the time."""
+        self.task.budget.seconds += time.monotonic() - self._started
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Stops the run when the gradient, and so the loss, is not finite any more; the weights are still good then."""
@@ -167,11 +176,18 @@ class PolicyModule(LightningModule, ABC):
         self.log("train/grad_norm", norm)
         self.log("train/lr", optimizer.param_groups[0]["lr"])
         if not math.isfinite(float(norm)):
-            raise PlmError(
-                f"the gradient is {float(norm)} at optimizer step {self.global_step + 1} "
-                f"(round {self.current_epoch + 1}): "
-                "the step was not taken; lower the learning rate or clip gradients (trainer.gradient_clip_val)"
-            )
+            raise PlmError(self._fault(float(norm)))
+
+    def _fault(self, norm: float) -> str:
+        problems = list(dict.fromkeys(self._step_problems))
+        more = f" and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+        last = RunFolder.of(self.trainer).checkpoint_path
+        return (
+            f"the gradient is {norm} at optimizer step {self.global_step + 1} (round {self.current_epoch + 1}), on the "
+            f"problems {', '.join(problems[:SHOWN_PROBLEMS])}{more}: the step was not taken, "
+            f"{f'the last good state is {last}' if last.exists() else 'no checkpoint was saved before'}; "
+            "lower the learning rate or clip gradients (trainer.gradient_clip_val)"
+        )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Nothing: correctness is measured by `EvaluationCallback`."""

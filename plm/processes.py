@@ -1,0 +1,94 @@
+"""Processes that end together: a child dies with its parent, and a stop signal ends a command in order."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType
+
+GRACE_SECONDS = 20  # for what has to be closed after a stop signal; then the process ends all the same
+CHILD = "PLM_CHILD"  # set in a child, which leaves it to its parent to say that both were stopped
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def die_with(parent: int) -> None:
+    """Has the kernel kill this process when its parent ends, however that ends.
+
+    Args:
+        parent: Process id of the parent, which may be gone already.
+    """
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_child(args: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs the `plm` command in a process that never outlives this one.
+
+    Args:
+        args: The command line after `plm`.
+        environment: Its environment.
+
+    Returns:
+        The exit code, negative for the signal that ended it.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-m", "plm", *args],
+        env={**environment, CHILD: "1"},
+        preexec_fn=functools.partial(_become_child, os.getpid()),
+    )
+    try:
+        return child.wait()
+    finally:
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(GRACE_SECONDS / 2)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _become_child(parent: int) -> None:
+    die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both; the parent passes it on
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[list[int]]:
+    """Lets SIGTERM interrupt the block as Ctrl-C does; a second signal, or 20 seconds, end the process at once.
+
+    Yields:
+        The signal that arrived, empty if none did.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + received[0])
+        received.append(number)
+        signal.alarm(GRACE_SECONDS)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # a process that was told to ignore a signal goes on ignoring it
+            signal.signal(number, stop)
+    try:
+        yield received
+    finally:
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
