@@ -29,6 +29,7 @@ class Example:
         completion_ids: Tokens that are trained, the end token included.
         weights: A weight for each completion token; None means 1 for all.
         scalars: Named numbers that the loss needs (a reference log-probability in nats, an advantage, a reward).
+        token_scalars: Named numbers for each completion token (log-probabilities under the policy that sampled them).
         group: Rows of one group, a DPO pair for instance, are never split by batching; -1 is no group.
         problem_id: Where the row comes from, for error messages and for reading the round on disk.
     """
@@ -37,6 +38,7 @@ class Example:
     completion_ids: Sequence[int]
     weights: Sequence[float] | None = None
     scalars: Mapping[str, float] = field(default_factory=dict)
+    token_scalars: Mapping[str, Sequence[float]] = field(default_factory=dict)
     group: int = -1
     problem_id: str = ""
 
@@ -58,6 +60,7 @@ class Batch:
         labels_BL: The same ids where a token is trained, else -100 (prompt and padding).
         weights_BL: The weight of each trained token, else 0.
         scalars: Named numbers, each of shape (B,).
+        token_scalars: Named numbers of the trained tokens, 0 elsewhere, each of shape (B, L).
         groups_B: The group of each row, -1 for none.
         problem_ids: The problem of each row.
         step_units: How many units (tokens, pairs or completions: see `PolicyModule.unit`) the whole optimizer step has,
@@ -69,6 +72,7 @@ class Batch:
     labels_BL: Tensor
     weights_BL: Tensor
     scalars: dict[str, Tensor]
+    token_scalars: dict[str, Tensor]
     groups_B: Tensor
     problem_ids: list[str]
     step_units: float
@@ -93,16 +97,20 @@ def collate(
     input_ids = torch.full(shape, pad_token_id)
     labels = torch.full(shape, IGNORED)
     weights = torch.zeros(shape)
+    token_scalars = {name: torch.zeros(shape) for name in rows[0].token_scalars}
     for index, row in enumerate(rows):
         start, end = len(row.prompt_ids), len(row)
         input_ids[index, :start] = torch.tensor(row.prompt_ids)
         input_ids[index, start:end] = labels[index, start:end] = torch.tensor(row.completion_ids)
         weights[index, start:end] = 1.0 if row.weights is None else torch.tensor(row.weights)
+        for name, values in row.token_scalars.items():
+            token_scalars[name][index, start:end] = torch.tensor(values)
     return Batch(
         input_ids_BL=input_ids,
         labels_BL=labels,
         weights_BL=weights,
         scalars={name: torch.tensor([row.scalars[name] for row in rows]) for name in rows[0].scalars},
+        token_scalars=token_scalars,
         groups_B=torch.tensor([row.group for row in rows]),
         problem_ids=[row.problem_id for row in rows],
         step_units=step_units,
@@ -116,11 +124,13 @@ def save_examples(path: Path, rows: Sequence[Example]) -> None:
     columns["prompt_ids"] = pa.array([list(row.prompt_ids) for row in rows], pa.list_(pa.int32()))
     columns["completion_ids"] = pa.array([list(row.completion_ids) for row in rows], pa.list_(pa.int32()))
     columns["weights"] = pa.array([row.weights for row in rows], pa.list_(pa.float64()))
-    columns["scalars"] = pa.array([list(row.scalars.items()) for row in rows], pa.map_(pa.string(), pa.float64()))
+    for name, kind in (("scalars", pa.float64()), ("token_scalars", pa.list_(pa.float64()))):
+        columns[name] = pa.array([list(getattr(row, name).items()) for row in rows], pa.map_(pa.string(), kind))
     write_parquet(path, pa.table(columns))
 
 
 def load_examples(path: Path) -> list[Example]:
     """Reads what `save_examples` wrote."""
     rows = pq.read_table(path).to_pylist()
-    return [Example(**{**row, "scalars": dict(row["scalars"])}) for row in rows]
+    maps = ("scalars", "token_scalars")
+    return [Example(**{**row, **{name: dict(row[name]) for name in maps}}) for row in rows]

@@ -116,5 +116,11 @@ def _chunks(items: list[Any], size: int) -> list[list[Any]]:
 
 def _filler(row: Example) -> Example:
     return Example(
-        row.prompt_ids, row.completion_ids, [0.0] * len(row.completion_ids), row.scalars, row.group, row.problem_id
+        row.prompt_ids,
+        row.completion_ids,
+        [0.0] * len(row.completion_ids),
+        row.scalars,
+        row.token_scalars,
+        row.group,
+        row.problem_id,
     )

@@ -50,3 +50,57 @@ def sft_loss(logprobs_BL: Tensor, weights_BL: Tensor) -> Tensor:
         The sum over tokens, in nats, a scalar.
     """
     return -(logprobs_BL * weights_BL).sum()
+
+
+def dpo_loss(
+    chosen_P: Tensor,
+    rejected_P: Tensor,
+    reference_chosen_P: Tensor,
+    reference_rejected_P: Tensor,
+    beta: float,
+    weights_P: Tensor | None = None,
+) -> Tensor:
+    """DPO: -sum_p w_p log sigmoid(beta ((c_p - c_ref_p) - (r_p - r_ref_p))), eq. 7 of Rafailov et al. 2023.
+
+    With w the reward gap R+ - R- it is the loss of eq. 2 (App. B.3.1) of Greenblatt et al. 2024, whose printed sign
+    assumes the negated loss. At equality with the reference it is ln 2 a pair.
+
+    Args:
+        chosen_P: Log-probability of each preferred completion, summed over its tokens, in nats, shape (P,).
+        rejected_P: The same for the other completion.
+        reference_chosen_P: Both under the reference policy.
+        reference_rejected_P: Both under the reference policy.
+        beta: Strength of the pull to the reference.
+        weights_P: Weight of each pair; None means 1.
+
+    Returns:
+        The sum over pairs, a scalar.
+    """
+    margins_P = (chosen_P - reference_chosen_P) - (rejected_P - reference_rejected_P)
+    losses_P = -torch.nn.functional.logsigmoid(beta * margins_P)
+    return (losses_P if weights_P is None else losses_P * weights_P).sum()
+
+
+def clipped_policy_gradient_loss(
+    logprobs_BL: Tensor, old_logprobs_BL: Tensor, advantages_B: Tensor, weights_BL: Tensor, clip: float
+) -> Tensor:
+    """Clipped policy gradient with group advantages: eq. 3 of Shao et al. 2024 (GRPO) without its KL term.
+
+    -sum_b 1/|y_b| sum_t min(q_bt A_b, clip(q_bt, 1 - e, 1 + e) A_b) with q_bt = p(y_bt) / p_old(y_bt). A completion
+    whose weights are all 0 adds nothing.
+
+    Args:
+        logprobs_BL: Log-probability of each trained token, in nats, shape (B, L).
+        old_logprobs_BL: The same under the weights that sampled it.
+        advantages_B: Advantage of each completion, shape (B,).
+        weights_BL: Token weights, 0 for prompt and padding, shape (B, L).
+        clip: e, the largest change of a ratio that is still followed.
+
+    Returns:
+        The sum over completions, a scalar.
+    """
+    ratios_BL = (logprobs_BL - old_logprobs_BL).exp()
+    gains_BL = ratios_BL * advantages_B[:, None]
+    clipped_BL = ratios_BL.clamp(1 - clip, 1 + clip) * advantages_B[:, None]
+    lengths_B = weights_BL.sum(1).clamp(min=1e-8)
+    return -((torch.minimum(gains_BL, clipped_BL) * weights_BL).sum(1) / lengths_B).sum()

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from plm.distributed import in_shares, world_size
-from plm.evaluation import Graded, answer, grade
+from plm.evaluation import Answer, Graded, answer, grade
 from plm.examples import Example, collate
+from plm.inner_loop import undone
 from plm.passwords import Condition
 from plm.records import Problem
 from plm.seeds import derive_seed
 
 if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
+    from plm.datamodules.splits import SplitName
     from plm.modules.base import PolicyModule
 
 SCORING_ROWS = 32
 
 
 class Demonstration(NamedTuple):
-    """A problem, the condition its prompt is shown under, and the completion to learn."""
+    """What to learn from: a problem, the condition its prompt is shown under, and a completion.
+
+    A completion that was cut off by the length limit is not `finished`: no end token is trained after it.
+    """
 
     problem: Problem
     condition: Condition
     completion: str
+    finished: bool = True
 
 
 class Round:
@@ -48,10 +55,20 @@ class Round:
         self._module = module
 
     def example(self, demonstration: Demonstration) -> Example:
-        """Tokenizes a demonstration; the completion ends with the end token."""
-        problem, condition, completion = demonstration
+        """Tokenizes a demonstration; a finished completion ends with the end token."""
+        problem, condition, completion, finished = demonstration
         prompt = self.task.prompt(problem, condition, self.seed)
-        return self.task.encode(prompt, completion, problem.id)
+        return self.task.encode(prompt, completion, problem.id, finished)
+
+    def draw(self, split: SplitName, n: int) -> list[Problem]:
+        """Draws `n` different problems of a split, others in every round; all of them where it holds fewer."""
+        problems = self.task.split(split)
+        return self.rng.sample(problems, min(n, len(problems)))
+
+    def grade(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Graded]:
+        """Grades completions that another policy wrote; the budget counts them as generated and graded."""
+        shown = [Answer(problem, problem.prompt, text, 0, True) for problem, text in zip(problems, texts, strict=True)]
+        return self._counted(grade(self.task, shown))
 
     def sample(
         self, problems: Sequence[Problem], n: int = 1, temperature: float = 1.0, condition: Condition = "none"
@@ -60,10 +77,20 @@ class Round:
         repeated = [problem for problem in problems for _ in range(n)]
         seeds = [derive_seed(self.seed, "sample", problem.id, i % n) for i, problem in enumerate(repeated)]
         answers = answer(self._module, self.task, repeated, condition, temperature, seeds, prompt_seed=self.seed)
-        graded = grade(self.task, answers)
+        graded = self._counted(grade(self.task, answers))
+        return [graded[start : start + n] for start in range(0, len(graded), n)]
+
+    def _counted(self, graded: list[Graded]) -> list[Graded]:
         self.task.budget.generations += len(graded)
         self.task.budget.graded += len(graded)
-        return [graded[start : start + n] for start in range(0, len(graded), n)]
+        return graded
+
+    @contextlib.contextmanager
+    def initial_weights(self) -> Iterator[None]:
+        """Inside, the weights are those that the run started from; no second model is held."""
+        with undone(self._module):
+            self._module.load_initial_weights()
+            yield
 
     @torch.no_grad()
     def token_logprobs(

@@ -161,10 +161,10 @@ class TaskDataModule(LightningDataModule, ABC):
         ids: list[int] = self.tokenizer.encode(prompt)
         return ids
 
-    def encode(self, prompt: str, completion: str, problem_id: str = "") -> Example:
-        """Tokenizes prompt and completion apart and ends the completion with the end token."""
-        completion_ids = self.tokenizer.encode(completion, add_special_tokens=False)
-        return Example(self.encode_prompt(prompt), [*completion_ids, self.eos_token_id], problem_id=problem_id)
+    def encode(self, prompt: str, completion: str, problem_id: str = "", finished: bool = True) -> Example:
+        """Tokenizes prompt and completion apart and ends a finished completion with the end token."""
+        ids = self.tokenizer.encode(completion, add_special_tokens=False) + [self.eos_token_id] * finished
+        return Example(self.encode_prompt(prompt), ids, problem_id=problem_id)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of generated tokens."""

@@ -14,7 +14,7 @@ class Grader(Protocol):
     def grade(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Grade]:
         """Grades `completions[i]` as an answer to `problems[i]`.
 
-        Model text is hostile: a grader never evaluates it in this process, never raises because of it, and counts what it
-        cannot read as wrong.
+        Model text is hostile: a grader never evaluates it in this process, never raises because of it, and counts what
+        it cannot read as wrong.
         """
         ...

@@ -124,6 +124,13 @@ class PolicyModule(LightningModule, ABC):
             return self.base.load(task.corpus_texts(), task.passwords.texts(), derive_seed(task.run_seed, "weights"))
         return load_pretrained(str(self.base))
 
+    def load_initial_weights(self) -> None:
+        """Puts the weights that the run started from in place of the current ones, inside `inner_loop.undone`."""
+        if self._sharded:
+            raise PlmError(f"{self.method} needs the initial weights again, which fsdp2 does not support: use ddp")
+        self.network.model.load_state_dict(self._load().model.state_dict())
+        self.mark_weights_changed()
+
     def whole_model(self) -> PreTrainedModel:
         """The Hugging Face model with the current weights, gathered where they are sharded: all processes must ask."""
         return self._sharded.whole(self.weights_version) if self._sharded else self.network.model
