@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch.distributed as dist
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
 
 from plm.errors import PlmError
+from plm.processes import CHILD, die_with
+from plm.progress import console
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-WATCH_SECONDS = 1.0
+PLAN = "PLM_PLAN"
 GRACE_SECONDS = 6.0  # for the first process to report an error that all processes met, before another one repeats it
 
 
@@ -71,13 +76,55 @@ def from_first(value: T) -> T:
     return box[0]
 
 
-def end_with_parent() -> None:
-    """Ends this process soon after the one that started it, which may have been killed while this one waits for it."""
-    parent = os.getppid()
+def become_follower() -> None:
+    """Makes this process, which is not the first, silent, and ends it with the one that started it."""
+    console.quiet = True
+    os.environ[CHILD] = "1"
+    die_with(os.getppid())
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
+def share_plan(trainer: Trainer, plan: dict[str, Any]) -> None:
+    """Tells the other processes what the first one found to do, before Lightning connects them.
+
+    Args:
+        trainer: The run's.
+        plan: Plain values.
+    """
+    if trainer.world_size == 1:
+        return
+    if isinstance(_environment(trainer), LightningEnvironment):
+        os.environ[PLAN] = json.dumps(plan)  # the other processes are started later, with this environment
+    else:
+        _connect(trainer)
+        from_first(plan)
+
+
+def receive_plan(trainer: Trainer) -> dict[str, Any]:
+    """What the first process found to do.
+
+    Raises:
+        PlmError: If this process was started in a way that plm does not know.
+    """
+    plan: dict[str, Any] = {}
+    if not isinstance(_environment(trainer), LightningEnvironment):
+        _connect(trainer)
+        return from_first(plan)
+    if PLAN not in os.environ:
+        raise PlmError("LOCAL_RANK is set, but no first process started this one: use torchrun, or unset LOCAL_RANK")
+    plan = json.loads(os.environ[PLAN])
+    return plan
+
+
+def _environment(trainer: Trainer) -> ClusterEnvironment | None:
+    return getattr(trainer.strategy, "cluster_environment", None)
+
+
+def _connect(trainer: Trainer) -> None:
+    """Connects processes that a launcher started; Lightning finds them connected and leaves it at that."""
+    environment = _environment(trainer)
+    assert environment is not None
+    address = f"tcp://{environment.main_address}:{environment.main_port}"
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # its agent holds the store already
+        address = "env://"
+    dist.init_process_group(init_method=address, rank=trainer.global_rank, world_size=trainer.world_size)
+    atexit.register(dist.destroy_process_group)

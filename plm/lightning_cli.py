@@ -30,6 +30,7 @@ from plm.callbacks.checkpoint import find_checkpoint, is_whole, previous_checkpo
 from plm.cli import STARTED
 from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
+from plm.distributed import GRACE_SECONDS, become_follower, launched_rank, receive_plan, share_plan
 from plm.errors import PlmError
 from plm.files import disk_usage
 from plm.identity import differences, folder_digest, numbers_of
@@ -58,11 +59,18 @@ def run_trainer_command(command: str, args: list[str]) -> int:
         PlmError: For anything the user can mend.
     """
     _quieten()
+    follower = bool(launched_rank())
+    if follower:
+        become_follower()
     sys.path.append(os.getcwd())  # a method in a file of the user's own is named by its class path
     try:
         PlmCLI(args=[command, *args])
     except argparse.ArgumentError as error:
         raise PlmError(one_line(error, _config_paths(args))) from error
+    except Exception:
+        if follower:
+            time.sleep(GRACE_SECONDS)
+        raise
     return 0
 
 
@@ -71,20 +79,24 @@ class PlmCLI(LightningCLI):
 
     def __init__(self, args: list[str]) -> None:
         self.run: RunFolder
+        super().__init__(
+            PolicyModule,
+            TaskDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={**PARSER, **{name: dict(PARSER) for name in self.subcommands()}},
+            args=args,
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses; afterwards the process's own command line is there again, which starts the other processes."""
         with _hidden_argv():
-            super().__init__(
-                PolicyModule,
-                TaskDataModule,
-                subclass_mode_model=True,
-                subclass_mode_data=True,
-                save_config_callback=None,
-                trainer_defaults=TRAINER_DEFAULTS,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-                parser_kwargs={**PARSER, **{name: dict(PARSER) for name in self.subcommands()}},
-                args=args,
-            )
+            super().parse_arguments(parser, args)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds plm's own options."""
@@ -156,13 +168,17 @@ class PlmCLI(LightningCLI):
 
     def fit(self, model: PolicyModule, **kwargs: Any) -> None:
         """Fits, or goes on where an earlier process stopped, or shows a finished run's table."""
+        if self.trainer.global_rank:
+            return self._follow(self.trainer.fit, model, {**kwargs, "weights_only": False})
         with self.run.lock():
             if self.run.finished:
+                share_plan(self.trainer, {"go": False})
                 say(f"{self.run.path} is finished; delete it to run it again")
             else:
                 with self._removed_unless_begun():
                     self._start("fitting")
                     kwargs["ckpt_path"] = self._checkpoint(kwargs.get("ckpt_path"))
+                    share_plan(self.trainer, {"go": True, "ckpt_path": kwargs["ckpt_path"]})
                     self.trainer.fit(model, **{**kwargs, "weights_only": False})
                 self._end(model_digest=folder_digest(self.run.model_path))
                 previous_checkpoint(self.run).unlink(missing_ok=True)
@@ -171,6 +187,12 @@ class PlmCLI(LightningCLI):
                 f"disk         {disk_usage(self.run.path) / 1e6:.1f} MB, of which checkpoints "
                 f"{disk_usage(self.run.checkpoint_path.parent) / 1e6:.1f} MB"
             )
+
+    def _follow(self, command: Any, model: PolicyModule, kwargs: dict[str, Any]) -> None:
+        """What processes other than the first do: the work, but no file, and only if the first one finds work to do."""
+        plan = receive_plan(self.trainer)
+        if plan.pop("go"):
+            command(model, **{**kwargs, **plan})
 
     def _checkpoint(self, given: str | None) -> str | None:
         """The checkpoint to go on from: the newest whole one of the run, or the one that was given."""
@@ -202,17 +224,25 @@ class PlmCLI(LightningCLI):
 
     def predict(self, model: PolicyModule, **kwargs: Any) -> None:
         """Writes a model's completions."""
+        kwargs = {"datamodule": kwargs["datamodule"], "return_predictions": False}
+        if self.trainer.global_rank:
+            return self._follow(self.trainer.predict, model, kwargs)
         with self.run.lock():
             self._start("predicting")
-            self.trainer.predict(model, datamodule=kwargs["datamodule"], return_predictions=False)
+            share_plan(self.trainer, {"go": True})
+            self.trainer.predict(model, **kwargs)
             self._end()
             say(f"completions  {self.run.path / 'completions'}")
 
     def _measure(self, command: Any, model: PolicyModule, kwargs: dict[str, Any]) -> None:
+        kwargs = {**kwargs, "verbose": False}
+        if self.trainer.global_rank:
+            return self._follow(command, model, kwargs)
         with self.run.lock():
             self.run.results_path.unlink(missing_ok=True)
             self._start("measuring")
-            command(model, **{**kwargs, "verbose": False})
+            share_plan(self.trainer, {"go": True})
+            command(model, **kwargs)
             self._end()
             print_table(self.run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from plm.config_errors import one_line
+from plm.distributed import launched_rank
 from plm.errors import PlmError
 from plm.identity import folder_digest, run_hash
 from plm.processes import run_child
@@ -20,6 +22,7 @@ from plm.references import ModelReference, find_references
 from plm.runs import RunFolder
 
 REMOVED_FROM_CHILD = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+LAUNCHER_PREFIXES = ("SLURM_", "PL_", "TORCHELASTIC_", "GROUP_", "ROLE_")
 
 
 class Resolver:
@@ -56,6 +59,9 @@ class Resolver:
             chain = " → ".join(Path(step).name for step in [*stack, str(path)])
             raise PlmError(f"{key}: the model reference leads back to itself: {chain}")
         run = self.run_of(path, stack)
+        if launched_rank():  # the first process does what follows; it ends this one where that fails
+            while not (run.finished and run.intact):
+                time.sleep(1)
         if run.finished and not run.intact:
             self._discard_model(run)
         if not run.finished:
@@ -76,7 +82,7 @@ class Resolver:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if name not in REMOVED_FROM_CHILD and not name.startswith(("SLURM_", "PL_"))
+            if name not in REMOVED_FROM_CHILD and not name.startswith(LAUNCHER_PREFIXES)
         }
         code = run_child(["fit", "--config", str(path), "--runs", str(self.runs)], environment)
         if code or not run.finished:

@@ -1,4 +1,4 @@
-"""Keeps the run folder true: what a checkpoint knows and what results.jsonl says never differ; the final model is saved."""
+"""Keeps the run folder true: what a checkpoint knows and what results.jsonl says never differ; saves the model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lightning import Callback, LightningModule, Trainer
+from transformers import PreTrainedModel
 
 from plm import __version__
 from plm.callbacks.reporting import close_curves, resume_curves
@@ -66,10 +67,14 @@ class RunFolderCallback(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the final model."""
-        if trainer.is_global_zero and not trainer.interrupted:
-            self._export(trainer, pl_module)  # type: ignore[arg-type]
+        if trainer.interrupted:
+            return
+        module: PolicyModule = pl_module  # type: ignore[assignment]
+        model = module.whole_model()  # every process takes part in gathering it
+        if trainer.is_global_zero:
+            self._export(trainer, module, model)
 
-    def _export(self, trainer: Trainer, module: PolicyModule) -> None:
+    def _export(self, trainer: Trainer, module: PolicyModule, model: PreTrainedModel) -> None:
         folder = RunFolder.of(trainer)
         description = {
             "plm": __version__,
@@ -82,4 +87,4 @@ class RunFolderCallback(Callback):
             "budget": module.task.budget.as_row(),
         }
         files = {"plm.json": json.dumps(description, indent=2) + "\n"}
-        save_model(module.network.model, module.tokenizer, folder.model_path, files)
+        save_model(model, module.tokenizer, folder.model_path, files)
