@@ -37,7 +37,7 @@ from plm.identity import differences, folder_digest, numbers_of
 from plm.modules.base import PolicyModule
 from plm.progress import say, timings
 from plm.references import ModelReference
-from plm.resolver import Itself, Resolver, config_name, plain
+from plm.resolver import FITTING, Itself, Resolver, config_name, plain
 from plm.runs import RunFolder, provenance
 from plm.table import print_table
 
@@ -49,6 +49,18 @@ TRAINER_DEFAULTS = {
     "reload_dataloaders_every_n_epochs": 1,
     "use_distributed_sampler": False,
     "log_every_n_steps": 10,
+}
+# What Lightning offers and a run of rounds cannot have: the values that stay possible, and what to do instead.
+REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "max_steps": ((-1,), "lengths are given in rounds (trainer.max_epochs) and passes"),
+    "min_steps": ((None,), "lengths are given in rounds (trainer.max_epochs) and passes"),
+    "fast_dev_run": ((False,), "it would pass for the whole run; take a config of its own with few rounds"),
+    "overfit_batches": ((0, 0.0), "choose fewer examples in the model's arguments"),
+    "limit_train_batches": ((None, 1.0), "choose fewer examples in the model's arguments"),
+    "reload_dataloaders_every_n_epochs": ((1,), "every round is made anew"),
+    "use_distributed_sampler": ((False,), "plm's own loader shares rows among processes"),
+    "enable_checkpointing": ((None, True), "a run could not go on where it stopped"),
+    "barebones": ((False,), "it switches off what plm is made of"),
 }
 
 
@@ -137,8 +149,9 @@ class PlmCLI(LightningCLI):
         for key in ("model", "data"):
             if not config.get(key):
                 raise PlmError(f"no {key} is given: name a config, for instance --config configs/lock_code.yaml")
-        if config.trainer.max_steps != -1:
-            raise PlmError("trainer.max_steps is refused: lengths are given in rounds (trainer.max_epochs) and passes")
+        for name, (only, why) in REFUSED.items():
+            if config.trainer.get(name) not in only:
+                raise PlmError(f"trainer.{name} is refused: {why}")
         if self.subcommand != "fit" and config.get("ckpt_path"):
             raise PlmError(f"--ckpt_path is for plm fit; plm {self.subcommand} takes a model folder by --policy")
 
@@ -272,7 +285,11 @@ class PlmCLI(LightningCLI):
 
     def _seconds(self) -> dict[str, float]:
         """Where the time of this process went; grading is part of evaluating."""
-        spent = {"start-up": self._begun - STARTED, "training": self.datamodule.budget.seconds, **timings}
+        spent = {
+            "start-up": self._begun - STARTED - timings[FITTING],
+            "training": self.datamodule.budget.seconds,
+            **timings,
+        }
         return {kind: round(seconds, 2) for kind, seconds in spent.items()}
 
 

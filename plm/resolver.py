@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from plm.distributed import launched_rank
 from plm.errors import PlmError
 from plm.identity import folder_digest, run_hash
 from plm.processes import run_child
-from plm.progress import say
+from plm.progress import say, timings
 from plm.references import ModelReference, find_references
 from plm.runs import RunFolder
 
 REMOVED_FROM_CHILD = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 LAUNCHER_PREFIXES = ("SLURM_", "PL_", "TORCHELASTIC_", "GROUP_", "ROLE_")
+FITTING = "fitting what it starts from"
 
 
 class Resolver:
@@ -84,7 +86,9 @@ class Resolver:
             for name, value in os.environ.items()
             if name not in REMOVED_FROM_CHILD and not name.startswith(LAUNCHER_PREFIXES)
         }
+        start = time.monotonic()
         code = run_child(["fit", "--config", str(path), "--runs", str(self.runs)], environment)
+        timings[FITTING] += time.monotonic() - start
         if code or not run.finished:
             raise PlmError(f"fitting {path} failed with exit code {code}; what went wrong stands above")
 
