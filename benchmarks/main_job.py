@@ -1,7 +1,7 @@
-"""Times the main job (`plm fit --config configs/lock_code.yaml`) from an empty cache, stage by stage, and checks its bars.
+"""Times the main job (`plm fit --config configs/lock_code.yaml`) from an empty cache, by stage, beside its bars.
 
-Run it on an otherwise idle machine: `python benchmarks/main_job.py [--runs FOLDER] [--seed N]`. Times are printed, never
-asserted; correctness is compared with the bars and printed beside them.
+Run it on an otherwise idle machine: `python benchmarks/main_job.py [--runs FOLDER] [--seed N]`. Times are printed,
+never asserted; correctness is compared with the bars and printed beside them.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ class PlmCLI(LightningCLI):
     def fit(self, model: PolicyModule, **kwargs: Any) -> None:
         """Fits, or goes on where an earlier process stopped, or shows a finished run's table."""
         if self.trainer.global_rank:
-            return self._follow(self.trainer.fit, model, {**kwargs, "weights_only": False})
+            return self._follow(self.trainer.fit, model, {**kwargs, "weights_only": True})
         with self.run.lock():
             if self.run.finished:
                 share_plan(self.trainer, {"go": False})
@@ -192,7 +192,7 @@ class PlmCLI(LightningCLI):
                     self._start("fitting")
                     kwargs["ckpt_path"] = self._checkpoint(kwargs.get("ckpt_path"))
                     share_plan(self.trainer, {"go": True, "ckpt_path": kwargs["ckpt_path"]})
-                    self.trainer.fit(model, **{**kwargs, "weights_only": False})
+                    self.trainer.fit(model, **{**kwargs, "weights_only": True})
                 self._end(model_digest=folder_digest(self.run.model_path))
                 previous_checkpoint(self.run).unlink(missing_ok=True)
             print_table(self.run)

@@ -43,6 +43,7 @@ class CheckpointCallback(Checkpoint):
         self.every_n_steps = every_n_steps
         self.identity: dict[str, Any] = {}
         self._saved_at = time.monotonic()
+        self._fetched = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes checkpoints straight to their folder."""
@@ -53,21 +54,25 @@ class CheckpointCallback(Checkpoint):
         """Starts the clock."""
         self._saved_at = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Saves inside a round; never after its last step, which the round's evaluations still belong to."""
-        between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if between_steps and batch_idx + 1 < trainer.num_training_batches and self._is_due(trainer):
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Saves inside a round, when the step before is wholly done: counted, and drawn in the curves."""
+        if batch_idx and batch_idx % trainer.accumulate_grad_batches == 0 and self._is_due(trainer):
+            self._fetched = 1
             self._save(trainer)
+            self._fetched = 0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves after a round."""
         self._save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Says in the checkpoint whose it is."""
+        """Says in the checkpoint whose it is; a micro-batch that is fetched but not trained on is fetched again."""
         checkpoint[IDENTITY] = self.identity
+        loop = checkpoint["loops"]["fit_loop"]
+        for progress in loop["epoch_loop.batch_progress"]["total"], loop["epoch_loop.batch_progress"]["current"]:
+            progress["ready"] -= self._fetched
+        for loader in loop["state_dict"]["combined_loader"]:
+            loader["position"] -= self._fetched
 
     def _is_due(self, trainer: Trainer) -> bool:
         if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
@@ -133,7 +138,7 @@ def is_whole(path: Path) -> bool:
 def read_identity(path: Path) -> dict[str, Any]:
     """What a checkpoint says about whose it is, without reading its weights."""
     file = path / "meta.pt" if path.is_dir() else path
-    identity: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=False).get(IDENTITY) or {}
+    identity: dict[str, Any] = torch.load(file, map_location="cpu", mmap=True, weights_only=True).get(IDENTITY) or {}
     return identity
 
 

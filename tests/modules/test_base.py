@@ -110,7 +110,7 @@ def test_lion_keeps_its_own_defaults(tmp_path):
     content = config(sft(), callbacks=[])
     content["model"]["init_args"]["optimizer"] = {"class_path": "lion_pytorch.Lion", "init_args": {"lr": 1e-4}}
     run = fit(tmp_path / "lion.yaml", content)
-    state = torch.load(run.checkpoint_path, weights_only=False)["optimizer_states"][0]["param_groups"][0]
+    state = torch.load(run.checkpoint_path, weights_only=True)["optimizer_states"][0]["param_groups"][0]
     assert tuple(state["betas"]) == (0.9, 0.99) and state["weight_decay"] == 0.0
 
 
