@@ -76,6 +76,15 @@ def from_first(value: T) -> T:
     return box[0]
 
 
+def from_all(values: Sequence[T]) -> list[T]:
+    """The values of all processes, one process after the other, in all processes."""
+    if world_size() == 1:
+        return list(values)
+    parts: list[Any] = [None] * world_size()
+    dist.all_gather_object(parts, list(values))
+    return [value for part in parts for value in part]
+
+
 def become_follower() -> None:
     """Makes this process, which is not the first, silent, and ends it with the one that started it."""
     console.quiet = True

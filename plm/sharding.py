@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
 from plm.errors import PlmError
@@ -77,6 +77,17 @@ class ShardedModel:
             model: PreTrainedModel = copy.deepcopy(self._empty, memo)
             self._whole = version, nn.Module.to(model, self.device)
         return self._whole[1]
+
+
+@torch.no_grad()
+def put_weights(whole: nn.Module, model: nn.Module) -> None:
+    """Copies a whole model's weights into a model of the same shape, sharded or not; all processes must."""
+    weights = dict(whole.named_parameters())
+    for name, parameter in model.named_parameters():
+        value = weights[name].to(parameter.device, parameter.dtype)
+        if isinstance(parameter, DTensor):
+            value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+        parameter.copy_(value)
 
 
 def total_norm(gradients: Iterable[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from plm.distributed import from_all
 from plm.errors import PlmError
 from plm.examples import Batch, Example
 from plm.loader import Unit
@@ -24,7 +25,7 @@ from plm.optim import Decay, schedule_factor, set_lr
 from plm.references import ModelReference
 from plm.runs import RunFolder
 from plm.seeds import derive_seed
-from plm.sharding import ShardedModel, total_norm
+from plm.sharding import ShardedModel, put_weights, total_norm
 
 if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
@@ -126,9 +127,7 @@ class PolicyModule(LightningModule, ABC):
 
     def load_initial_weights(self) -> None:
         """Puts the weights that the run started from in place of the current ones, inside `inner_loop.undone`."""
-        if self._sharded:
-            raise PlmError(f"{self.method} needs the initial weights again, which fsdp2 does not support: use ddp")
-        self.network.model.load_state_dict(self._load().model.state_dict())
+        put_weights(self._load().model, self.network.model)
         self.mark_weights_changed()
 
     def whole_model(self) -> PreTrainedModel:
@@ -146,7 +145,8 @@ class PolicyModule(LightningModule, ABC):
         earlier = self._step_problems if batch_idx % self.trainer.accumulate_grad_batches else []
         self._step_problems = [*earlier, *batch.problem_ids]
         torch.manual_seed(derive_seed(self.task.run_seed, "batch", self.current_epoch, batch_idx, self.global_rank))
-        done = self.current_epoch + batch_idx / float(self.trainer.num_training_batches)
+        step_start = batch_idx - batch_idx % self.trainer.accumulate_grad_batches
+        done = self.current_epoch + step_start / float(self.trainer.num_training_batches)
         progress = done / (self.trainer.max_epochs or 1)
         factor = schedule_factor(self.global_step, progress, self.warmup_steps, self.decay)
         set_lr(self.trainer.optimizers[0], factor)
@@ -186,7 +186,7 @@ class PolicyModule(LightningModule, ABC):
             raise PlmError(self._fault(float(norm)))
 
     def _fault(self, norm: float) -> str:
-        problems = list(dict.fromkeys(self._step_problems))
+        problems = list(dict.fromkeys(from_all(self._step_problems)))
         more = f" and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
         last = RunFolder.of(self.trainer).checkpoint_path
         return (
