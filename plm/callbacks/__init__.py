@@ -5,6 +5,7 @@ from plm.callbacks.evaluation import EvaluationCallback
 from plm.callbacks.policy_baseline import PolicyBaselineCallback
 from plm.callbacks.progress import ProgressCallback
 from plm.callbacks.run_folder import RunFolderCallback
+from plm.callbacks.spike_guard import SpikeGuardCallback
 from plm.callbacks.weak_unlock import WeakUnlockCallback
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "PolicyBaselineCallback",
     "ProgressCallback",
     "RunFolderCallback",
+    "SpikeGuardCallback",
     "WeakUnlockCallback",
 ]

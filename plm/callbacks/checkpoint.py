@@ -115,7 +115,7 @@ def previous_checkpoint(run: RunFolder) -> Path:
 
 
 def find_checkpoint(run: RunFolder) -> Path | None:
-    """The newest checkpoint of a run that is whole, None where there is none; damaged ones are named and passed over."""
+    """The newest whole checkpoint of a run, None where there is none; damaged ones are named and passed over."""
     for path in (run.checkpoint_path, previous_checkpoint(run)):
         if not path.exists():
             continue
@@ -126,7 +126,7 @@ def find_checkpoint(run: RunFolder) -> Path | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint's bytes are those that were written: torch files hold a checksum of each of their records."""
+    """Whether a checkpoint's bytes are those that were written: torch's files hold checksums of their records."""
     file = path / "meta.pt" if path.is_dir() else path  # a folder holds one file of each process
     try:
         with zipfile.ZipFile(file) as archive:
