@@ -17,8 +17,12 @@ import yaml
 from lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from plm.callbacks import WeakUnlockCallback
+from plm.distributed import from_all, world_size
+from plm.errors import PlmError
 from plm.examples import load_examples
-from tests.runs import EVALUATION, PROBE, config, fit, lock, numbers, only_run, plm, sft, weights, write
+from tests.runs import EVALUATION, PROBE, config, fit, lock, numbers, only_run, plm, sft, source, weights, write
+from tests.tiny import PrefixGrader, TinyTask
 
 ROOT = Path(__file__).parent.parent
 DDP = ("--trainer.devices=2", "--trainer.strategy=ddp")
@@ -215,3 +219,46 @@ def test_strategies_that_are_not_known_are_refused(tmp_path, strategy, text):
     content["trainer"]["strategy"] = {"class_path": strategy} if "." in strategy else strategy
     output = finish(start(write(path, content), "--trainer.devices=2"), 1)
     assert text in output and output.count("plm: error") == 1 and "Traceback" not in output
+
+
+class Agrees(WeakUnlockCallback):
+    """A probe that looks whether its weights are the same in all processes."""
+
+    def _measure(self, module):
+        weights = [parameter.detach().clone() for parameter in module.network.parameters()]
+        parts = from_all([weights])
+        assert len(parts) == 2
+        assert all(torch.equal(left, right) for left, right in zip(*parts, strict=True))
+        return super()._measure(module)
+
+
+@pytest.mark.slow
+def test_the_probe_keeps_the_copies_equal(tmp_path):
+    """With dropout, so that random states that differ between processes would show."""
+    probe = {**PROBE, "class_path": "tests.test_distributed.Agrees"}
+    content = config(lock(base=source(dropout=0.2)), callbacks=[probe])
+    path = write(tmp_path / "probe.yaml", content)
+    finish(start(path, *DDP))
+    assert len(only_run(path).read_results()) == 2
+
+
+class Fails(TinyTask):
+    """A task whose grader fails on one problem, which is in one process's share."""
+
+    def make_grader(self):
+        return Failing()
+
+
+class Failing(PrefixGrader):
+    def grade(self, problems, completions):
+        if world_size() > 1 and torch.distributed.get_rank() == 1:
+            raise PlmError("the compiler has gone")
+        return super().grade(problems, completions)
+
+
+@pytest.mark.slow
+def test_an_error_in_one_share_ends_the_run_with_one_line(tmp_path):
+    content = config(lock())
+    content["data"]["class_path"] = "tests.test_distributed.Fails"
+    output = finish(start(write(tmp_path / "fails.yaml", content), *DDP), 1, seconds=60)
+    assert output.count("plm: error: the compiler has gone") == 1 and "Traceback" not in output
