@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -170,7 +171,12 @@ class PlmCLI(LightningCLI):
         if trainer.enable_progress_bar is not False:
             callbacks.append(ProgressCallback())
         kwargs["callbacks"] = callbacks
-        built: Trainer = super().instantiate_trainer(default_root_dir=str(path), **kwargs)
+        try:
+            built: Trainer = super().instantiate_trainer(default_root_dir=str(path), **kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise PlmError(f"trainer: {error}") from error
+        if getattr(built.strategy, "_start_method", "popen") not in (None, "popen"):
+            raise PlmError("trainer.strategy: processes that are forked or spawned are not supported; use ddp")
         return built
 
     def after_instantiate_classes(self) -> None:

@@ -208,7 +208,8 @@ def test_an_error_that_all_processes_meet_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("strategy", "text"),
     [
-        ("fsdp", "use ddp, or fsdp2"),
+        ("fsdp", "to use FSDP"),
+        ("ddp_spawn", "use ddp"),
         ("lightning.pytorch.strategies.ModelParallelStrategy", "save_distributed_checkpoint"),
     ],
 )
