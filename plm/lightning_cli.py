@@ -33,7 +33,7 @@ from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
 from plm.distributed import GRACE_SECONDS, become_follower, launched_rank, receive_plan, share_plan
 from plm.errors import PlmError
-from plm.files import disk_usage
+from plm.files import NO_ROOM, disk_usage, readable_errors
 from plm.identity import differences, folder_digest, numbers_of
 from plm.modules.base import PolicyModule
 from plm.progress import say, timings
@@ -198,7 +198,8 @@ class PlmCLI(LightningCLI):
                     self._start("fitting")
                     kwargs["ckpt_path"] = self._checkpoint(kwargs.get("ckpt_path"))
                     share_plan(self.trainer, {"go": True, "ckpt_path": kwargs["ckpt_path"]})
-                    self.trainer.fit(model, **{**kwargs, "weights_only": True})
+                    with readable_errors(self.run.path, only=NO_ROOM):
+                        self.trainer.fit(model, **{**kwargs, "weights_only": True})
                 self._end(model_digest=folder_digest(self.run.model_path))
                 previous_checkpoint(self.run).unlink(missing_ok=True)
             print_table(self.run)

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
+from plm.files import NO_ROOM
+
 GRACE_SECONDS = 20  # for what has to be closed after a stop signal; then the process ends all the same
 CHILD = "PLM_CHILD"  # set in a child, which leaves it to its parent to say that both were stopped
 _PR_SET_PDEATHSIG = 1
@@ -86,9 +88,17 @@ def stoppable() -> Iterator[list[int]]:
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # a process that was told to ignore a signal goes on ignoring it
             signal.signal(number, stop)
+    hook, threading.excepthook = threading.excepthook, _quiet_thread
     try:
         yield received
     finally:
+        threading.excepthook = hook
         signal.alarm(0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _quiet_thread(args: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands a full disk on to the main thread, which says it in one line."""
+    if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in NO_ROOM):
+        threading.__excepthook__(args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,11 @@ class RunFolderCallback(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Closes the curves."""
         close_curves()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Closes the curves of a run that failed, for which Lightning tears no callback down."""
+        with contextlib.suppress(OSError):  # of a disk that is full, or a folder that is gone
+            close_curves()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the final model."""
