@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -16,6 +17,8 @@ from plm.progress import working
 from plm.records import Grade, IOTest, Problem
 
 TASKS = ("code",)
+STANDARD_INPUT = Path("-")
+GZIP = b"\x1f\x8b"
 
 
 class BadRowError(Exception):
@@ -26,41 +29,41 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
     """Grades the rows of a JSON lines file.
 
     A row of the task `code` is `{"id", "completion", "tests": [{"input", "output"}]}`. Each gives one row
-    `{"id", "correct", "score", "extracted", "reason", "seconds"}` in the same order. A row that cannot be graded is
-    reported on standard error with its line number, counts as wrong, and its reason says what is the matter.
+    `{"id", "correct", "score", "extracted", "reason", "seconds"}` in the same order. An id may be any JSON value, also
+    one that another row has. A row that cannot be graded is reported on standard error with its line number, counts as
+    wrong, and its reason says what is the matter.
 
     Args:
         task: What is graded; `code` is the only task yet.
-        input: The file of rows; blank lines are skipped.
-        output: The file of verdicts, which appears whole or not at all.
+        input: The file of rows, UTF-8; `-` is standard input. Blank lines are skipped.
+        output: The file of verdicts, which appears whole or not at all; not the input.
         unsafe: Whether to run programs without isolation where there is none.
 
     Returns:
         The exit status: 0 if every row was graded, else 1.
 
     Raises:
-        PlmError: If the task is unknown, the input cannot be read or has no JSON, the output cannot be written, g++ is
-            missing, or there is no isolation.
+        PlmError: If the task is unknown, the input cannot be read or no line of it is a JSON object, the output cannot
+            be written, g++ is missing, or there is no isolation.
     """
     if task not in TASKS:
         raise PlmError(f"task is {task}; it must be one of: {', '.join(TASKS)}")
+    _check_output(output, input)
     lines = _read_lines(input)
-    _check_output(output)
     problems: list[Problem] = []
     completions: list[str] = []
     ids: list[Any] = []
     errors: list[str | None] = []
     for number, line in lines:
         try:
-            row = _parse_row(line)
-            problem, completion = _make_problem(row, number), str(row["completion"])
+            problem = _make_problem(row := _parse_row(line), number)
         except BadRowError as error:
             print(f"{input}:{number}: {error}", file=sys.stderr)
             ids.append(_find_id(line))
             errors.append(f"bad row: {error}")
             continue
         problems.append(problem)
-        completions.append(completion)
+        completions.append(row["completion"])
         ids.append(row["id"])
         errors.append(None)
     grades = iter(_grade(problems, completions, unsafe))
@@ -68,7 +71,7 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
         _make_row(id_, next(grades) if error is None else Grade(False, 0.0, "", error, 0.0))
         for id_, error in zip(ids, errors, strict=True)
     ]
-    write_text_atomic(output, "".join(json.dumps(row) + "\n" for row in rows))
+    write_text_atomic(os.path.realpath(output), "".join(json.dumps(row) + "\n" for row in rows))
     return int(any(errors))
 
 
@@ -82,20 +85,39 @@ def _grade(problems: list[Problem], completions: list[str], unsafe: bool) -> lis
 
 def _read_lines(path: Path) -> list[tuple[int, bytes]]:
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise PlmError(f"{path} cannot be read: {error.strerror}") from error
+        text = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise PlmError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if text.startswith(GZIP):
+        raise PlmError(f"{path} is compressed; unpack it first (gunzip)")
+    text = text.removeprefix(codecs.BOM_UTF8)
     lines = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
-    if lines and not any(line.lstrip().startswith(b"{") for _, line in lines):
+    if lines and not any(_is_object(line) for _, line in lines):
         raise PlmError(f"{path} is not JSON lines: no line of it is a JSON object")
     return lines
 
 
-def _check_output(path: Path) -> None:
+def _is_object(line: bytes) -> bool:
+    try:
+        _parse_row(line)
+    except BadRowError:
+        return False
+    return True
+
+
+def _check_output(path: Path, input: Path) -> None:
     """Fails before the work rather than after it."""
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise PlmError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     if path.is_dir():
         raise PlmError(f"{path} is a folder; give the name of a file to write")
-    folder = path.absolute().parent
+    if path == STANDARD_INPUT or (exists and not path.is_file()):
+        raise PlmError(f"{path} is not a file; verdicts are written to a file, whole or not at all")
+    if exists and input.exists() and path.samefile(input):
+        raise PlmError(f"{path} is the input; give the name of another file to write")
+    folder = Path(os.path.realpath(path)).parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
@@ -104,7 +126,7 @@ def _check_output(path: Path) -> None:
 
 def _parse_row(line: bytes) -> Mapping[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise BadRowError("not JSON") from error
     if not isinstance(row, dict):
@@ -116,6 +138,10 @@ def _make_problem(row: Mapping[str, Any], number: int) -> Problem:
     for key in ("id", "completion", "tests"):
         if key not in row:
             raise BadRowError(f"no `{key}`")
+    try:
+        json.dumps(row["id"], allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise BadRowError("`id` cannot be written as JSON") from error
     if not isinstance(row["completion"], str):
         raise BadRowError("`completion` is not a string")
     tests = row["tests"]
@@ -130,10 +156,11 @@ def _make_problem(row: Mapping[str, Any], number: int) -> Problem:
 
 def _find_id(line: bytes) -> Any:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        id_ = _parse_row(line).get("id")
+        json.dumps(id_, allow_nan=False)
+    except (BadRowError, ValueError, RecursionError):
         return None
-    return row.get("id") if isinstance(row, dict) else None
+    return id_
 
 
 def _make_row(id_: Any, grade: Grade) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """`plm grade`: files in, files out, and what a person reads when something is wrong."""
 
+import gzip
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +80,9 @@ def test_an_empty_file_gives_an_empty_file(tmp_path):
         ("code", "in.jsonl", "hello\nworld\n", "out.jsonl", "not JSON lines"),
         ("code", "in.jsonl", "{}\n", ".", "is a folder"),
         ("code", "in.jsonl", "{}\n", "in.jsonl/out.jsonl", "cannot be written"),
+        ("code", "in.jsonl", "{}\n", "in.jsonl", "is the input"),
+        ("code", "in.jsonl", "{}\n", "/dev/null", "is not a file"),
+        ("code", "in.jsonl", "{}\n", "x" * 300, "cannot be written: File name too long"),
     ],
 )
 def test_one_clear_line(tmp_path, task, name, content, output, message):
@@ -86,6 +92,53 @@ def test_one_clear_line(tmp_path, task, name, content, output, message):
         run_grade(task, tmp_path / name, tmp_path / output, False)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"{}\n"), "is compressed"),
+        ("{}\n{}\n".encode("utf-16"), "not JSON lines"),
+        (b'[\n {"id": 1,\n "completion": ""}\n]\n', "not JSON lines"),
+    ],
+)
+def test_what_is_not_json_lines_gives_one_line(tmp_path, capfd, content, message):
+    (tmp_path / "in.jsonl").write_bytes(content)
+    with pytest.raises(PlmError, match=message):
+        run_grade("code", tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert capfd.readouterr().err == ""
+
+
+def test_ids_are_any_json_value(tmp_path):
+    ids = [None, True, 1.5, [1, [2]], {"a": 1}, "", "\ud800", 10**30, "same", "same"]
+    rows = [{"id": id_, "completion": ADD, "tests": TESTS} for id_ in ids]
+    assert run_grade("code", write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl") == 0
+    assert [(row["id"], row["correct"]) for row in read_rows(tmp_path / "out.jsonl")] == [(id_, True) for id_ in ids]
+
+
+@pytest.mark.parametrize("id_", ["NaN", "1e999", "[" * 100_000 + "]" * 100_000])
+def test_an_id_that_json_does_not_have(tmp_path, id_):
+    row = json.dumps({"completion": ADD, "tests": TESTS})
+    source = write_rows(tmp_path / "in.jsonl", [f'{{"id": {id_}, {row[1:]}', '{"id": 2}'])
+    assert run_grade("code", source, tmp_path / "out.jsonl") == 1
+    assert [row["id"] for row in read_rows(tmp_path / "out.jsonl")] == [None, 2]
+    assert "NaN" not in (tmp_path / "out.jsonl").read_text()
+
+
+def test_a_byte_order_mark_and_carriage_returns(tmp_path):
+    row = json.dumps({"id": 1, "completion": ADD, "tests": TESTS})
+    (tmp_path / "in.jsonl").write_bytes(b"\xef\xbb\xbf" + row.encode() + b"\r\n")
+    assert run_grade("code", tmp_path / "in.jsonl", tmp_path / "out.jsonl") == 0
+    assert read_rows(tmp_path / "out.jsonl")[0]["correct"]
+
+
+def test_standard_input_and_a_linked_output(tmp_path, monkeypatch):
+    row = json.dumps({"id": 1, "completion": ADD, "tests": TESTS})
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(row.encode())))
+    (tmp_path / "link").symlink_to(tmp_path / "out.jsonl")
+    assert run_grade("code", Path("-"), tmp_path / "link") == 0
+    assert (tmp_path / "link").is_symlink()
+    assert read_rows(tmp_path / "out.jsonl")[0]["correct"]
 
 
 def test_a_failure_leaves_the_old_output(tmp_path, monkeypatch):

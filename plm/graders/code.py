@@ -103,7 +103,8 @@ class CodeGrader:
             One verdict for each completion.
 
         Raises:
-            PlmError: If a problem has no tests, g++ is not installed, or there is no way to isolate programs.
+            PlmError: If a problem has no tests, g++ is not installed, there is no way to isolate programs, or this
+                machine does not let them be compiled or run; then no verdict is given.
         """
         if len(problems) != len(completions):
             raise PlmError(f"{len(problems)} problems but {len(completions)} completions; give one for each")
@@ -141,7 +142,8 @@ class CodeGrader:
     def _grade_jobs(self, jobs: list[_Job], progress: Callable[[int], None] | None) -> dict[_Job, _Verdict]:
         tools, isolation = self.prepare()
         with tempfile.TemporaryDirectory(prefix="plm-code-", ignore_cleanup_errors=True) as folder:
-            work = _Work(Compiler(tools, isolation, Path(folder)), self._limits, jobs)
+            stop = threading.Event()
+            work = _Work(Compiler(tools, isolation, Path(folder), stop), self._limits, jobs)
             verdicts, batches, alone = work.sort(self._batched, self._workers)
             if progress:
                 progress(len(verdicts))
@@ -157,7 +159,7 @@ class CodeGrader:
                         if progress:
                             progress(len(part.verdicts))
             finally:
-                work.stop.set()
+                stop.set()
                 pool.shutdown(cancel_futures=True)
         return {jobs[number]: verdict for number, verdict in verdicts.items()}
 
@@ -171,8 +173,7 @@ class _Work:
     """The jobs of one call, by number, and what worker threads do with them."""
 
     def __init__(self, compiler: Compiler, limits: Limits, jobs: Sequence[_Job]) -> None:
-        self._compiler, self._limits, self._jobs = compiler, limits, jobs
-        self.stop = threading.Event()
+        self._compiler, self._limits, self._jobs, self._stop = compiler, limits, jobs, compiler.stop
 
     def sort(self, batched: bool, workers: int) -> tuple[dict[int, _Verdict], list[dict[int, Plain]], list[int]]:
         """Splits the jobs into those with a verdict already, batches, and those to be compiled alone."""
@@ -206,7 +207,7 @@ class _Work:
         return _Part(verdicts, alone)
 
     def grade_alone(self, number: int) -> _Part:
-        made = None if self.stop.is_set() else self._compiler.compile_alone(self._jobs[number].program)
+        made = None if self._stopped() else self._compiler.compile_alone(self._jobs[number].program)
         if made is None:
             return _Part({number: _Verdict("compile", 0.0)}, [])
         part = _Part(self._run_group({number: made}), [])
@@ -218,9 +219,9 @@ class _Work:
         tools = self._compiler.toolchain
         verdicts: dict[int, _Verdict] = {}
         failures: dict[int, int] = {}
-        while len(verdicts) < len(group) and not self.stop.is_set():
+        while len(verdicts) < len(group) and not self._stopped():
             first = next(iter(group.values()))
-            with Session(tools, self._compiler.isolation, first, self._limits, self.stop) as session:
+            with Session(tools, self._compiler.isolation, first, self._limits, self._stop) as session:
                 for number in [number for number in group if number not in verdicts]:
                     try:
                         verdicts[number] = self._run_tests(session, group[number].index, self._jobs[number].tests)
@@ -230,6 +231,9 @@ class _Work:
                             verdicts[number] = _Verdict("crash", 0.0)
                         break
         return verdicts
+
+    def _stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
 
     def _run_tests(self, session: Session, index: int, tests: Sequence[IOTest]) -> _Verdict:
         seconds = 0.0

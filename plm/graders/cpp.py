@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import shutil
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plm.errors import PlmError
 from plm.graders.plain import Plain
 from plm.graders.sandbox import Isolation, Mounts, make_command
 from plm.graders.toolchain import Toolchain
@@ -21,6 +25,8 @@ _MAX_ROUNDS = 8
 _ALONE_SECONDS, _BATCH_SECONDS = 10, 60
 _MEMORY_KB, _FILE_BLOCKS = 2 << 20, 64 << 11  # 2 GB; 64 MB in blocks of 512 bytes
 _MESSAGE_BYTES = 1 << 20
+_LEAST_ROOM = 32 << 20
+_HEADERS_FIRST = re.compile(r"\s*#\s*include\s*<bits/stdc\+\+\.h>")
 _ERROR = re.compile(r"^plm_p(\d+):\d+(?::\d+)?: (?:fatal )?error: ", re.MULTILINE)
 _OTHER_ERROR = re.compile(r"^(?!plm_p\d+:).*(?:error: |undefined reference)", re.MULTILINE)
 _MENTION = re.compile(r"plm_p(\d+)\b")
@@ -47,11 +53,13 @@ class Compiler:
         toolchain: The compiler.
         isolation: The kind of sandbox.
         folder: Where executables go.
+        stop: Once set, a compilation is given up at once.
     """
 
     toolchain: Toolchain
     isolation: Isolation
     folder: Path
+    stop: threading.Event | None = None
 
     def compile_alone(self, program: str) -> Compiled | None:
         """Compiles one program as it stands; if that fails, once more with all standard headers put before it.
@@ -61,14 +69,19 @@ class Compiler:
 
         Returns:
             The executable, or None if it does not compile (or not within the limits).
+
+        Raises:
+            PlmError: If there is no room left in the folder.
         """
         folder = self._make_folder()
         (folder / "program.cpp").write_bytes(program.encode("utf-8", "replace"))
-        start = time.monotonic()
         done = self._compile(folder, ["program.cpp"], ["prelude.o"], _ALONE_SECONDS)
-        if not done and "bits/stdc++.h" not in program and time.monotonic() - start < _ALONE_SECONDS / 2:
+        if not done and not _HEADERS_FIRST.match(program) and "terminated program" not in _read_messages(folder):
             done = self._compile(folder, ["-include", "bits/stdc++.h", "program.cpp"], ["prelude.o"], _ALONE_SECONDS)
-        return Compiled(self._seal(folder), -1) if done else None
+        if done:
+            return Compiled(self._seal(folder), -1)
+        self._discard(folder)
+        return None
 
     def compile_batch(self, programs: Mapping[int, Plain]) -> tuple[dict[int, Compiled | None], list[int]]:
         """Compiles plain programs together; those with errors are dropped and the rest is compiled again.
@@ -78,6 +91,9 @@ class Compiler:
 
         Returns:
             The verdict of every number that is certain, and the numbers that must be compiled alone.
+
+        Raises:
+            PlmError: If there is no room left in the folder.
         """
         verdicts: dict[int, Compiled | None] = {}
         alone: list[int] = []
@@ -91,7 +107,7 @@ class Compiler:
                 executable = self._seal(folder)
                 return verdicts | {key: Compiled(executable, i) for i, key in enumerate(left)}, alone
             guilty, suspects = _attribute(_read_messages(folder), left)
-            shutil.rmtree(folder, ignore_errors=True)
+            self._discard(folder)
             if not guilty and not suspects:
                 return self._compile_halves(left, verdicts, alone)
             verdicts |= dict.fromkeys(guilty)
@@ -123,7 +139,7 @@ class Compiler:
         read_only: list[tuple[Path, str]] = [(tools.folder / "include", "/tools/include")]
         read_only += [(tools.folder / name, f"/tools/{name}") for name in objects]
         mounts = Mounts(tuple(read_only), ((folder, "/build"),), compiler=True)
-        with (folder.parent / f"{folder.name}.messages").open("wb") as messages:
+        with _name_messages(folder).open("wb") as messages:
             process = subprocess.Popen(
                 make_command(self.isolation, tools.launcher, mounts, command),
                 stdin=subprocess.DEVNULL,
@@ -132,28 +148,46 @@ class Compiler:
                 env={"PATH": "/usr/bin:/bin", "TMPDIR": str(folder), "LC_ALL": "C"},
                 start_new_session=True,
             )
-            return _wait(process, 3 * seconds) == 0 and stat.S_ISREG((folder / "program").lstat().st_mode)
+            done = self._wait(process, 3 * seconds) and stat.S_ISREG((folder / "program").lstat().st_mode)
+        if not done and shutil.disk_usage(folder).free < _LEAST_ROOM:
+            raise PlmError(f"no room is left in {self.folder.parent} to compile programs (TMPDIR names another folder)")
+        return done
 
     def _seal(self, folder: Path) -> Path:
         """Makes the executable unreadable, so that a program cannot look into it, and takes the sources away."""
         executable = folder / "program"
         executable.chmod(0o111)
         (folder / "program.cpp").unlink()
+        _name_messages(folder).unlink()
         return executable
 
+    def _discard(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        _name_messages(folder).unlink()
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> int:
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return -1
-    finally:
-        process.kill()
-        process.wait()
+    def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> bool:
+        """Whether the process ends well within the time on the clock."""
+        deadline = time.monotonic() + seconds
+        handle = os.pidfd_open(process.pid)
+        try:
+            ended = select.poll()
+            ended.register(handle, select.POLLIN)
+            while not ended.poll(200):
+                if time.monotonic() > deadline or (self.stop is not None and self.stop.is_set()):
+                    return False
+            return process.wait() == 0
+        finally:
+            os.close(handle)
+            process.kill()
+            process.wait()
+
+
+def _name_messages(folder: Path) -> Path:
+    return folder.parent / f"{folder.name}.messages"
 
 
 def _read_messages(folder: Path) -> str:
-    with (folder.parent / f"{folder.name}.messages").open("rb") as file:
+    with _name_messages(folder).open("rb") as file:
         return file.read(_MESSAGE_BYTES).decode("utf-8", "replace")
 
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection
 
 CPP = frozenset({"cpp", "c++", "cc", "cxx", "c"})
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
+# possessive throughout: a line takes time in proportion to its length, whatever a model wrote
+_FENCE = re.compile(r"^[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
 
 
 def extract_code(completion: str, languages: Collection[str] = CPP) -> str:

@@ -12,7 +12,7 @@ _TOKEN = re.compile(
     |(?P<number>\.?[0-9](?:[eEpP][+-]|'?[0-9A-Za-z]|\.)*)
     |(?P<string>"(?:[^"\\\n]|\\[^\n])*")
     |(?P<char>'(?:[^'\\\n]|\\(?:[abfnrtv0'"?\\]))')
-    |(?P<mark>::|->|<<|>>|&&|\|\||[-+*/%&|^=!<>]=|[-+*/%&|^=!<>~?:;,.(){}\[\]])""",
+    |(?P<mark>(?!/\*)(?:::|->|<<|>>|&&|\|\||[-+*/%&|^=!<>]=|[-+*/%&|^=!<>~?:;,.(){}\[\]]))""",
     re.VERBOSE | re.DOTALL,
 )
 _UNUSUAL = re.compile(r"\\[ \t]*\n|\?\?|[^\t\n\x20-\x7e\u00a0-\U0010ffff]|[\ud800-\udfff\u2028\u2029]")
@@ -44,8 +44,8 @@ def split_tokens(program: str) -> list[Token] | None:
 
     Returns:
         The tokens, or None where the text has something that a plain program has not: directives other than includes of
-        standard headers, raw or prefixed strings, names that start with an underscore, line splices, digraphs,
-        attributes, characters outside of C++'s basic set (but in comments and strings).
+        standard headers, comments without an end, raw or prefixed strings, names that start with an underscore, line
+        splices, digraphs, attributes, characters outside of C++'s basic set (but in comments and strings).
     """
     if _UNUSUAL.search(program):
         return None

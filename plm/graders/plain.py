@@ -65,6 +65,8 @@ _HEADERS = _USUAL_HEADERS | frozenset(
     stdlib.h string.h ctype.h limits.h assert.h stdint.h
     """.split()
 )
+# these put overloads of abs, pow ... into the global namespace; plain only where those of std are visible anyway
+_OVERLOADING_HEADERS = frozenset(["math.h", "stdlib.h"])
 _BASIC = frozenset("int long short char bool double float unsigned signed".split())
 _CONTAINERS = frozenset("string vector map set multiset unordered_map unordered_set priority_queue pair".split())
 _PURE = frozenset("+ - * true false".split())
@@ -98,7 +100,8 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
         return "alone"
     includes = [token for token in tokens if token.kind == "include"]
     tokens = tokens[len(includes) :]
-    if any(token.kind == "include" for token in tokens) or not _has_plain_headers(includes):
+    opened = [token.text for token in tokens[:4]] == ["using", "namespace", "std", ";"]
+    if any(token.kind == "include" for token in tokens) or not _has_plain_headers(includes, opened):
         return "alone"
     partners = find_partners(tokens)
     if partners is None:
@@ -131,8 +134,10 @@ def _has_plain_words(tokens: list[Token], names: frozenset[str]) -> bool:
     return [token.text for token in tokens if token.kind == "word"].count("main") == 1
 
 
-def _has_plain_headers(includes: list[Token]) -> bool:
+def _has_plain_headers(includes: list[Token], opened: bool) -> bool:
     headers = {token.text for token in includes}
+    if headers & _OVERLOADING_HEADERS and not opened:
+        return False
     return headers <= _HEADERS and (not headers or bool(headers & _USUAL_HEADERS))
 
 

@@ -8,6 +8,7 @@ import select
 import signal
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from plm.graders.toolchain import Toolchain
 _REQUEST = struct.Struct("=iI")
 _ANSWER = struct.Struct("=iIQII")
 _PATIENCE = 20.0  # seconds beyond the wall limit after which the driver itself is taken for dead
+_STACK_REFUSED = 3  # the driver's exit status
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class Session:
         executable: What to run: a batch with its own driver, or one program.
         limits: What each test may use.
         stop: Once set, a run is given up at once.
+
+    Raises:
+        PlmError: If the driver does not start here.
     """
 
     def __init__(
@@ -87,7 +92,8 @@ class Session:
         if compiled.index < 0:
             mounts.append((compiled.executable, "/program"))
         numbers = (1000 * limits.cpu_seconds, 1000 * limits.wall_seconds, limits.memory_bytes, limits.output_bytes)
-        command = ["/driver", *(str(int(number)) for number in (*numbers, limits.stack_bytes)), "/program"]
+        command = ["/driver", *(str(int(number)) for number in (*numbers, limits.stack_bytes))]
+        command.append("/program" if compiled.index < 0 else "")
         command.append("" if isolation == "none" else "/io/stdin")
         self._process = subprocess.Popen(
             make_command(isolation, toolchain.launcher, Mounts(tuple(mounts)), command),
@@ -100,6 +106,13 @@ class Session:
         )
 
     def __enter__(self) -> Session:
+        try:
+            self._receive(1, time.monotonic() + 3 * _PATIENCE)
+        except DriverDied as error:
+            self.__exit__(None, None, None)
+            if self._stop is not None and self._stop.is_set():
+                raise
+            raise PlmError(self._explain_start()) from error
         return self
 
     def __exit__(
@@ -111,6 +124,13 @@ class Session:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+    def _explain_start(self) -> str:
+        if self._process.returncode == _STACK_REFUSED:
+            size = self._limits.stack_bytes >> 20
+            return f"programs cannot be run here: they need a stack of {size} MB, above the hard limit (ulimit -Hs)"
+        folder = tempfile.gettempdir()
+        return f"programs cannot be run here: the sandbox does not start; is {folder} (TMPDIR) mounted noexec?"
 
     def run(self, index: int, text: bytes) -> Outcome:
         """Runs a program on one input.
@@ -142,7 +162,7 @@ class Session:
         view, pipe = memoryview(data), self._process.stdin.fileno()
         os.set_blocking(pipe, False)
         while view:
-            if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+            if not _is_ready(pipe, select.POLLOUT, max(0.0, deadline - time.monotonic())):
                 raise DriverDied("the driver does not read")
             try:
                 view = view[os.write(pipe, view) :]
@@ -156,7 +176,7 @@ class Session:
         parts: list[bytes] = []
         pipe = self._process.stdout.fileno()
         while size > 0:
-            while not select.select([pipe], [], [], 0.2)[0]:
+            while not _is_ready(pipe, select.POLLIN, 0.2):
                 if time.monotonic() > deadline or (self._stop is not None and self._stop.is_set()):
                     raise DriverDied("the driver does not answer")
             part = os.read(pipe, min(size, 1 << 20))
@@ -165,6 +185,12 @@ class Session:
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
+
+
+def _is_ready(pipe: int, event: int, seconds: float) -> bool:
+    poll = select.poll()  # unlike select, it takes descriptors above 1023
+    poll.register(pipe, event)
+    return bool(poll.poll(1000 * seconds))
 
 
 _SIGNALS = {

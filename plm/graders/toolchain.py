@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -28,7 +29,8 @@ class Toolchain:
 
     Args:
         compiler: Path of g++.
-        folder: The cache folder: `include/`, `driver`, `driver.o`, `prelude.o`, `launcher` and `names.txt`.
+        folder: The cache folder: `include/`, `driver`, `driver.o`, `prelude.o`, `launcher`, `names.txt`
+            and `sizes.json`, which is written last.
         flags: What every program is compiled with.
     """
 
@@ -52,7 +54,8 @@ def load_toolchain(optimization: int = 0) -> Toolchain:
     """Finds g++ and builds what it needs, once for every user of the cache folder.
 
     The cache folder is `PLM_CACHE`, else `~/.cache/plm`; the entry's key covers the compiler's version, its flags and
-    our sources. Two processes may build at once: one waits for the other.
+    our sources. Two processes may build at once: one waits for the other. An entry of which something is missing, as
+    cleaners of old files leave it, is built again.
 
     Args:
         optimization: The level after `-O`, in 0 to 3.
@@ -69,9 +72,9 @@ def load_toolchain(optimization: int = 0) -> Toolchain:
     flags = (*FLAGS, f"-O{optimization}")
     cache = _cache_folder() / "cpp"
     folder = cache / _make_key(compiler, flags)
-    if not folder.is_dir():
+    if not _is_whole(folder):
         with exclusive_lock(cache / "build.lock", "waiting for another process that prepares the C++ compiler"):
-            if not folder.is_dir():
+            if not _is_whole(folder):
                 with atomic_folder(folder) as fresh:
                     _build(compiler, flags, fresh)
     return Toolchain(compiler, folder, flags)
@@ -86,9 +89,12 @@ def _find_compiler() -> str:
 
 def _cache_folder() -> Path:
     given = os.environ.get("PLM_CACHE")
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plm"
+    try:
+        if given:
+            return Path(given).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plm"
+    except RuntimeError as error:
+        raise PlmError("there is no home folder to keep the prepared compiler in; set PLM_CACHE to a folder") from error
 
 
 def _make_key(compiler: str, flags: Sequence[str]) -> str:
@@ -104,12 +110,26 @@ def _build(compiler: str, flags: Sequence[str], folder: Path) -> None:
     include = folder / "include" / "bits"
     include.mkdir(parents=True)
     _run([compiler, *flags, "-x", "c++-header", header, "-o", str(include / "stdc++.h.gch")])
+    (include / "stdc++.h").write_text("#include_next <bits/stdc++.h>\n")  # for a second include of it
     for name in ("driver", "prelude", "launcher"):
         _run([compiler, "-std=gnu++17", "-O1", "-c", str(NATIVE / f"{name}.cpp"), "-o", str(folder / f"{name}.o")])
     _run([compiler, str(folder / "driver.o"), "-o", str(folder / "driver")])
     _run([compiler, str(folder / "launcher.o"), "-o", str(folder / "launcher")])
     (folder / "driver").chmod(0o755)
     (folder / "names.txt").write_text("\n".join(sorted(_find_names(compiler, flags, header, folder))))
+    (folder / "sizes.json").write_text(json.dumps(_measure(folder)))
+
+
+def _measure(folder: Path) -> dict[str, int]:
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "sizes.json"]
+    return {str(path.relative_to(folder)): path.stat().st_size for path in paths}
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "sizes.json").read_text()) == _measure(folder))
+    except (OSError, ValueError):
+        return False
 
 
 def _find_header(compiler: str) -> str:

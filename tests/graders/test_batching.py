@@ -2,6 +2,7 @@
 """Batched verdicts are those of compiling alone, whatever the neighbours are."""
 
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -100,6 +101,21 @@ HOSTILE = [
     "\x00int main() { cout << 1; }",
     "int main() { cout << \"\u00e9\"; /* \u00e9 */ }",
     "int \u00e9 = 1; int main() { cout << \u00e9; }",
+    "int main() { cout << 1; /* no end }",
+    "struct P { int x, y; P() {} };\nint main() { cout << P().y; P* p = new P; cout << p->x; }",
+    "string f(int x) { if (x > 9) return \"a\"; }\nint main() { cout << f(3); }",
+    "__attribute__((section(\".interp\"))) const char x[4] = {1, 2, 3, 4};\nint main() { cout << 1; }",  # not executable
+]  # fmt: skip
+# with heads of their own: what the headers that a program names, and no others, make of it
+HEADERS = [
+    "#include <iostream>\n#include <math.h>\nint main() { std::cout << abs(-2.5) << sizeof(sqrt(2.0f)) << isnan(0.5f); }",
+    "#include <iostream>\n#include <stdlib.h>\nint main() { std::cout << abs(-2.5); }",
+    "#include <iostream>\n#include <math.h>\nusing namespace std;\nint main() { cout << abs(-2.5) << pow(2, 3); }",
+    "#include <iostream>\n#include <cmath>\nint main() { std::cout << abs(-2.5) << sqrt(2.0f); }",
+    "#include <iostream>\nusing namespace std;\n// bits/stdc++.h\nint main() { vector<int> v{3, 1}; sort(v.begin(), v.end()); cout << v[0]; }",
+    "#include <iostream>\nint main() { std::vector<int> v{3, 1}; std::cout << v[0]; }\n// #include <bits/stdc++.h>\n",
+    "int main() { printf(\"%d\", 3); }",
+    "#include <bits/stdc++.h>\n#include <bits/stdc++.h>\nint main() { std::cout << 1; }",
 ]  # fmt: skip
 INPUT = "5\n3 14 15 92 6\n"
 
@@ -154,6 +170,25 @@ def find_differences(compiler, programs):
 
     with ThreadPoolExecutor(2) as pool:
         return [one for one in pool.map(compare, verdicts) if one is not None], verdicts
+
+
+def test_headers_mean_what_they_mean_alone(compiler):
+    different, _ = find_differences(compiler, HEADERS)
+    assert different == []
+    assert run(compiler, compiler.compile_alone(HEADERS[0])) == ("exit", b"2.540")
+    for program in (HEADERS[4], HEADERS[-1]):
+        assert run(compiler, compiler.compile_alone(program)) == ("exit", b"1")
+
+
+def test_a_failed_compilation_leaves_nothing(compiler):
+    assert compiler.compile_alone("int main() { undeclared; }") is None
+    assert list(compiler.folder.iterdir()) == []
+
+
+def test_comments_without_an_end_take_no_time():
+    start = time.monotonic()
+    assert make_plain("/* " * 6000, frozenset()) == "alone"
+    assert time.monotonic() - start < 0.5
 
 
 def make_hostile():

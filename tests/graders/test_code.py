@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,6 +99,47 @@ def test_an_interrupt_ends_the_work_at_once(problem, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_program_that_cannot_be_executed_has_crashed(problem):
+    """The others still get their verdicts."""
+    broken = f'__attribute__((section(".interp"))) const char x[4] = {{1, 2, 3, 4}};\n{ADD}'
+    grades = CodeGrader().grade([problem(("1 2", "3"))] * 2, [broken, ADD])
+    assert [grade.reason for grade in grades] == ["crash", "correct"]
+
+
+@pytest.mark.parametrize("program", [ADD, "#define X\n" + ADD], ids=["batched", "alone"])
+def test_no_verdict_where_programs_cannot_be_executed(problem, monkeypatch, program):
+    """As in a temporary folder that is mounted noexec."""
+    seal = Compiler._seal
+
+    def seal_noexec(self, folder):
+        seal(self, folder).chmod(0o444)
+        return folder / "program"
+
+    monkeypatch.setattr(Compiler, "_seal", seal_noexec)
+    with pytest.raises(PlmError, match="noexec"):
+        CodeGrader().grade([problem(("1 2", "3"))], [program])
+
+
+def test_no_verdict_where_there_is_no_room_to_compile(problem, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    grader = CodeGrader()
+    assert grader.grade([problem(("1 2", "3"))], [ADD])[0].correct
+    with pytest.raises(PlmError, match="no room"):
+        grader.grade([problem(("1 2", "3"))], [ADD.replace("a + b", "undeclared")])
+
+
+def test_no_verdict_where_the_stack_is_too_small():
+    code = (
+        "import resource, pytest\n"
+        "from plm.graders.code import CodeGrader\n"
+        "from plm.records import IOTest, Problem\n"
+        "resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, 16 << 20))\n"
+        f"CodeGrader().grade([Problem('', '', '', '', (IOTest('1 2', '3'),))], [{ADD!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "they need a stack of 64 MB, above the hard limit (ulimit -Hs)" in done.stderr
+
+
 @pytest.fixture
 def no_isolation(monkeypatch):
     monkeypatch.setattr(sandbox, "works", lambda *_: False)
@@ -137,6 +179,28 @@ def test_needs_a_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PlmError, match=r"^g\+\+ is not installed.*$"):
         CodeGrader().prepare()
+    load_toolchain.cache_clear()
+
+
+def test_needs_a_place_for_the_cache(monkeypatch):
+    for name in ("PLM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError))
+    load_toolchain.cache_clear()
+    with pytest.raises(PlmError, match="set PLM_CACHE"):
+        load_toolchain()
+    load_toolchain.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_entry_is_built_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLM_CACHE", str(tmp_path))
+    for damage in (lambda folder: (folder / "driver").unlink(), lambda folder: (folder / "names.txt").write_text("")):
+        load_toolchain.cache_clear()
+        damage(load_toolchain().folder)
+        load_toolchain.cache_clear()
+        assert (load_toolchain().folder / "driver").stat().st_size > 0
+        assert "cout" in load_toolchain().names
     load_toolchain.cache_clear()
 
 

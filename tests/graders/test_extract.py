@@ -38,6 +38,8 @@ def test_looks_like_program(text, yes):
 def test_hostile_fences_take_linear_time():
     assert extract_code("```x\n" * 20_000) is not None
     assert extract_code("`" * 200_000) is not None
+    for line in ("```" + "a" * 200_000 + "`", "```" + " " * 200_000 + "`", " " * 200_000 + "x"):
+        assert extract_code(line) == line
 
 
 def test_cases_of_other_projects(data_folder):

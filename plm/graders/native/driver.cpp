@@ -2,8 +2,9 @@
 //
 // Usage: driver CPU_MS WALL_MS MEMORY_BYTES OUTPUT_BYTES STACK_BYTES PROGRAM INPUT
 // Requests on descriptor 0, answers on descriptor 1, in lockstep; programs get neither. A program is a function that is
-// linked into this binary (index >= 0) or the executable PROGRAM (index -1). INPUT is a path that each test's input is
-// written to, or empty: then it lives in memory only.
+// linked into this binary (index >= 0) or the executable PROGRAM (index -1, else empty). INPUT is a path that each test's
+// input is written to, or empty: then it lives in memory only. One byte says that the driver is ready; without it, the exit
+// status tells what this machine does not allow: 3 the stack, 4 to execute PROGRAM.
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
@@ -113,14 +114,13 @@ void emit_masked(int number, int which, uint32_t mask, uint32_t value, uint32_t 
     emit_return(miss);
 }
 
-// execve of exactly this address, which a program cannot know: the one exec is the driver's own
-void emit_exec(const char* path) {
-    uint64_t address = uint64_t(path);
-    emit(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 0, 6);
-    emit_load(argument(0));
-    emit(BPF_JMP | BPF_JEQ | BPF_K, uint32_t(address), 0, 3);
-    emit_load(argument(0) + 4);
-    emit(BPF_JMP | BPF_JEQ | BPF_K, uint32_t(address >> 32), 0, 1);
+// if the call is `number`, allow it where the whole argument is `value`
+void emit_exact(int number, int which, uint64_t value) {
+    emit(BPF_JMP | BPF_JEQ | BPF_K, uint32_t(number), 0, 6);
+    emit_load(argument(which));
+    emit(BPF_JMP | BPF_JEQ | BPF_K, uint32_t(value), 0, 3);
+    emit_load(argument(which) + 4);
+    emit(BPF_JMP | BPF_JEQ | BPF_K, uint32_t(value >> 32), 0, 1);
     emit_return(SECCOMP_RET_ALLOW);
     emit_return(SECCOMP_RET_ERRNO | EPERM);
 }
@@ -143,8 +143,8 @@ void build_filter(const char* path) {
     emit_masked(SYS_tgkill, 0, ~0u, uint32_t(getpid()), allow, deny);
     emit_masked(SYS_ioctl, 1, ~0u, 0x5401 /* TCGETS: isatty */, allow, SECCOMP_RET_ERRNO | ENOTTY);
     emit_masked(SYS_fcntl, 1, ~0u, F_GETFL, allow, deny);
-    emit_masked(SYS_prlimit64, 0, ~0u, 0, allow, deny);
-    if (path) emit_exec(path);
+    emit_exact(SYS_prlimit64, 2, 0);  // limits can be read only
+    if (path) emit_exact(SYS_execve, 0, uint64_t(path));  // an address that a program cannot know
     emit_return(deny);
 }
 
@@ -181,7 +181,14 @@ char* make_secret_path(const char* program) {
     char* arguments[] = {name, nullptr};
     char* environment[] = {nullptr};
     execve(path, arguments, environment);
-    _exit(int(write(kAlarm, "x", 1)));
+    _exit(127);  // the program's own fault: it was executable when the driver started
+}
+
+// what a program finds in variables that it does not set does not depend on what ran before it; see prelude.cpp
+__attribute__((noinline)) void scrub_stack() {
+    char area[1 << 18];
+    std::memset(area, 0, sizeof area);
+    asm volatile("" : : "r"(area) : "memory");
 }
 
 [[noreturn]] void run_program(int index, int input, int output, int alarm, const Limits& limits) {
@@ -193,6 +200,7 @@ char* make_secret_path(const char* program) {
     if (!ready) _exit(int(write(kAlarm, "x", 1)));
     if (index < 0) execute(path);
     close(kAlarm);
+    scrub_stack();
     std::exit(plm_programs[index]());
 }
 
@@ -297,9 +305,12 @@ int main(int count, char** values) {
                      rlim_t(std::atoll(values[4])), rlim_t(std::atoll(values[5])), values[6], values[7]};
     null_device = open("/dev/null", O_RDWR | O_CLOEXEC);
     int requests = fcntl(0, F_DUPFD_CLOEXEC, 100), answers = fcntl(1, F_DUPFD_CLOEXEC, 100);
-    if (null_device < 0 || requests < 0 || answers < 0 || !limit(RLIMIT_STACK, limits.stack)) return 3;
+    if (null_device < 0 || requests < 0 || answers < 0) return 2;
+    if (!limit(RLIMIT_STACK, limits.stack)) return 3;
+    if (*limits.program && access(limits.program, X_OK) != 0) return 4;
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
+    if (write(answers, "r", 1) != 1) return 2;
     while (serve(requests, answers, limits)) {
     }
     return 0;
