@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 
-STARTED = time.monotonic()
 HELP = """usage: plm COMMAND [options]
 
 Make password-locked models and stress-test elicitation methods against them.

@@ -14,50 +14,12 @@ from plm.engines.base import Completion, SamplingParams
 from plm.metrics import correctness
 from plm.passwords import Condition
 from plm.progress import working
-from plm.records import Grade, Problem
+from plm.records import Answer, Grade, Graded, Problem
 from plm.seeds import untouched_rng
 
 if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
     from plm.modules.base import PolicyModule
-
-
-class Answer(NamedTuple):
-    """What a policy answered.
-
-    Attributes:
-        problem: What was asked.
-        prompt: The text that was shown, password and template included.
-        completion: The text that came back.
-        tokens: Tokens generated.
-        finished: False when the length limit cut the completion off.
-    """
-
-    problem: Problem
-    prompt: str
-    completion: str
-    tokens: int
-    finished: bool
-
-
-class Graded(NamedTuple):
-    """An answer and the verdict on it.
-
-    Attributes:
-        problem: What was asked.
-        prompt: The text that was shown, password and template included.
-        completion: The text that came back.
-        tokens: Tokens generated.
-        finished: False when the length limit cut the completion off.
-        grade: The verdict.
-    """
-
-    problem: Problem
-    prompt: str
-    completion: str
-    tokens: int
-    finished: bool
-    grade: Grade
 
 
 class Evaluation(NamedTuple):

@@ -26,9 +26,9 @@ import plm.datamodules
 import plm.engines
 import plm.modules
 import plm.policies  # noqa: F401  (importing makes short class names legal in YAML)
+from plm import STARTED
 from plm.callbacks import CheckpointCallback, ProgressCallback, RunFolderCallback
 from plm.callbacks.checkpoint import find_checkpoint, is_whole, previous_checkpoint, read_identity
-from plm.cli import STARTED
 from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
 from plm.distributed import GRACE_SECONDS, become_follower, launched_rank, receive_plan, share_plan

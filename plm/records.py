@@ -54,3 +54,41 @@ class Grade(NamedTuple):
     extracted: str
     reason: str
     seconds: float
+
+
+class Answer(NamedTuple):
+    """What a policy answered.
+
+    Attributes:
+        problem: What was asked.
+        prompt: The text that was shown, password and template included.
+        completion: The text that came back.
+        tokens: Tokens generated.
+        finished: False when the length limit cut the completion off.
+    """
+
+    problem: Problem
+    prompt: str
+    completion: str
+    tokens: int
+    finished: bool
+
+
+class Graded(NamedTuple):
+    """An answer and the verdict on it.
+
+    Attributes:
+        problem: What was asked.
+        prompt: The text that was shown, password and template included.
+        completion: The text that came back.
+        tokens: Tokens generated.
+        finished: False when the length limit cut the completion off.
+        grade: The verdict.
+    """
+
+    problem: Problem
+    prompt: str
+    completion: str
+    tokens: int
+    finished: bool
+    grade: Grade

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from plm.distributed import in_shares, world_size
-from plm.evaluation import Answer, Graded, answer, grade
+from plm.evaluation import answer, grade
 from plm.examples import Example, collate
 from plm.inner_loop import undone
 from plm.passwords import Condition
-from plm.records import Problem
+from plm.records import Answer, Graded, Problem
 from plm.seeds import derive_seed
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ import pyarrow as pa
 import yaml
 
 from plm import __version__
-from plm.evaluation import Answer, Graded
 from plm.examples import Example, load_examples, save_examples
 from plm.files import append_jsonl, atomic_folder, exclusive_lock, read_jsonl, write_text_atomic
 from plm.identity import folder_digest
+from plm.records import Answer, Graded
 from plm.tables import write_parquet
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 
-from plm.evaluation import Evaluation, Graded
+from plm.evaluation import Evaluation
 from plm.progress import say
+from plm.records import Graded
 from plm.runs import RunFolder
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
-from plm.evaluation import Graded
 from plm.examples import Batch, Example
 from plm.losses import sft_loss
 from plm.models import ModelSource
 from plm.modules.base import OptimizerCallable, Phase, PolicyModule
 from plm.optim import Decay
 from plm.policies import Policy
+from plm.records import Graded
 from plm.references import ModelReference
 from plm.rounds import Demonstration, Round
 

@@ -2,9 +2,8 @@ import random
 
 import pytest
 
-from plm.evaluation import Graded
 from plm.modules.expert_iteration import best
-from plm.records import Grade, Problem
+from plm.records import Grade, Graded, Problem
 from tests.runs import ADAMW, WEAK, config, fit, plm, source, write
 
 ENGINE = "tests.tiny.ScriptedEngine"
