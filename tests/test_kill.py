@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,9 +29,14 @@ def killer():
     started.close()
 
 
-def chain(folder: Path) -> Path:
-    """A base model, a lock on it with dropout, evaluation and probe, and a method that trains on its own samples."""
+def chain(folder: Path, given: Path | None = None) -> Path:
+    """A base model, a lock on it with dropout, evaluation and probe, and a method that trains on its own samples.
+
+    The first two are there already where a finished chain is given.
+    """
     folder.mkdir()
+    for name in ("base", "lock") if given else ():
+        shutil.copytree(given.parent / "runs" / name, folder / "runs" / name)
     base = write(
         folder / "base.yaml",
         config(
@@ -96,13 +102,16 @@ def assert_same(whole: Path, killed: Path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, killer):
-    """The run that nobody killed, how long it took, and how often it changed the disk."""
+    """The run that nobody killed, and how often base and lock, and then the method, changed the disk."""
     path = chain(tmp_path_factory.mktemp("kill") / "whole")
-    answer = killer.run(command(path), path.with_suffix(".log"))
-    assert answer["code"] == 0, path.with_suffix(".log").read_text()
+    log, changes = path.with_suffix(".log"), []
+    for config_path in (path.with_name("lock.yaml"), path):
+        answer = killer.run(command(config_path) if config_path == path else command(config_path)[:-1], log)
+        assert answer["code"] == 0, log.read_text()
+        changes.append(answer["changes"])
     assert len(numbers(run_of(path, "elicit"))) == 3 * 3 and len(numbers(run_of(path, "lock"))) == 2 * 4
     assert run_of(path, "elicit").read_results()[-1]["generations"] == 2 * 8 * 2
-    return path, answer
+    return path, changes
 
 
 def finish(path: Path, killer: Killer):
@@ -118,13 +127,16 @@ def moment(rng, changes):
 
 
 def kill_at_random(whole, killer, folder: Path, kills: int, seed: int):
-    path, answer = whole
+    path, (before, last) = whole
     rng, trial = random.Random(seed), 0
     while kills > 0:
         trial += 1
-        victim = chain(folder / f"trial{trial}")
+        given = path if trial % 2 else None
+        victim = chain(folder / f"trial{trial}", given)
         for _ in range(6):
-            died = killer.run(command(victim), victim.with_suffix(".log"), **moment(rng, answer["changes"]))
+            died = killer.run(
+                command(victim), victim.with_suffix(".log"), **moment(rng, last if given else before + last)
+            )
             if died["code"] == 0:
                 break
             assert died["code"] == -signal.SIGKILL, victim.with_suffix(".log").read_text()
@@ -137,33 +149,40 @@ def test_killed_at_random_moments_several_times_in_a_row(tmp_path, whole, killer
     kill_at_random(whole, killer, tmp_path, kills=12, seed=0)
 
 
-def kill_at_changes(whole, killer, folder: Path, chosen):
-    path, _ = whole
-    victim, died = None, 0
-    for number, at in enumerate(chosen):
-        if number % 4 == 0:
-            if victim is not None:
-                finish(victim, killer)
-                assert_same(path, victim)
-            victim = chain(folder / f"at{at}")
-        died += killer.run(command(victim), victim.with_suffix(".log"), at=at)["code"] == -signal.SIGKILL
+def kill_at_changes(whole, killer, folder: Path, stage, choose):
+    path, (before, last) = whole
+    given, changes = (path, last) if stage == "method" else (None, before + last)
+    for at in choose(range(1, changes)):
+        victim = chain(folder / f"at{at}", given)
+        died = killer.run(command(victim), victim.with_suffix(".log"), at=at)
+        assert died["code"] == -signal.SIGKILL, victim.with_suffix(".log").read_text()
+        finish(victim, killer)
+        assert_same(path, victim)
+
+
+@pytest.mark.parametrize("stage", ["all", "method"])
+def test_killed_in_the_middle_of_writing(tmp_path, whole, killer, stage):
+    """At the n-th change to the disk, which is left half done where that can be."""
+    kill_at_changes(whole, killer, tmp_path, stage, lambda changes: random.Random(stage).sample(changes, 5))
+
+
+def test_what_a_round_had_cost_is_not_forgotten(tmp_path, whole, killer):
+    """Killed at each of the changes between a round's samples on disk and the first checkpoint that knows of them."""
+    path, (_, last) = whole
+    victim = chain(tmp_path / "victim", path)
+    log, at = victim.with_suffix(".log"), 1
+    while not list(victim.parent.glob("runs/elicit/*/rounds/0000")):
+        assert killer.run(command(victim), log, at=at)["code"] == -signal.SIGKILL and at < last
+        at += 2
+    assert not list(victim.parent.glob("runs/elicit/*/checkpoints/last.ckpt"))
     finish(victim, killer)
     assert_same(path, victim)
-    return died
-
-
-def test_killed_in_the_middle_of_writing(tmp_path, whole, killer):
-    """At the n-th change to the disk, which is left half done where that can be."""
-    changes = whole[1]["changes"]
-    chosen = sorted(random.Random(1).sample(range(1, changes), 12))
-    ordered = [chosen[start + 3 * step] for start in range(3) for step in range(4)]
-    assert kill_at_changes(whole, killer, tmp_path, ordered) >= 8
 
 
 @pytest.mark.slow
-def test_killed_at_every_change_to_the_disk(tmp_path, whole, killer):
-    changes = whole[1]["changes"]
-    assert kill_at_changes(whole, killer, tmp_path, range(1, changes + 1)) > changes // 4
+@pytest.mark.parametrize(("stage", "stride"), [("all", 7), ("method", 3)])
+def test_killed_at_very_many_changes_to_the_disk(tmp_path, whole, killer, stage, stride):
+    kill_at_changes(whole, killer, tmp_path, stage, lambda changes: changes[::stride])
 
 
 @pytest.mark.slow
@@ -244,7 +263,7 @@ def test_a_signal_at_a_random_moment_is_one_line(tmp_path, whole, killer, number
     victim = chain(tmp_path / "victim")
     log = victim.with_suffix(".log")
     for _ in range(5):
-        answer = killer.run(command(victim), log, **moment(rng, whole[1]["changes"]), number=number)
+        answer = killer.run(command(victim), log, **moment(rng, sum(whole[1])), number=number)
         if answer["code"] == 0:
             break
         stopped += 1
