@@ -210,7 +210,7 @@ def test_hostile_programs_do_not_change_their_neighbours(problem):
     assert [grade.reason for grade in grades[::2]] == ["correct"] * len(good)
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(300, marks=pytest.mark.slow)])
 def test_mutated_programs_are_judged_as_if_alone(compiler, count):
     different, verdicts = find_differences(compiler, list(make_programs(count, seed=count)))
     assert different == []

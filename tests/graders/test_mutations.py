@@ -88,7 +88,7 @@ def make_programs(count, seed):
         yield program
 
 
-@pytest.mark.parametrize("count", [80, pytest.param(800, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [80, pytest.param(300, marks=pytest.mark.slow)])
 def test_mutated_programs_are_judged_as_if_alone(tmp_path, count):
     tools = load_toolchain()
     compiler = Compiler(tools, find_isolation(tools.launcher, unsafe=False), tmp_path)
