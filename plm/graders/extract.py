@@ -8,13 +8,16 @@ from collections.abc import Collection
 CPP = frozenset({"cpp", "c++", "cc", "cxx", "c"})
 # possessive throughout: a line takes time in proportion to its length, whatever a model wrote
 _FENCE = re.compile(r"^[ \t]*+(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
+_MAIN = re.compile(r"\bmain\s*+\([^()\n]*+\)\s*+\{")
 
 
 def extract_code(completion: str, languages: Collection[str] = CPP) -> str:
     """Finds the code in a reply.
 
     The first fenced block that is labelled with one of the languages, or not labelled, wins; blocks in other
-    languages are skipped. An unclosed block goes on to the end. Without such a block the whole text is the code.
+    languages are skipped. An unclosed block goes on to the end. Without such a block the whole text is the code. A
+    fence without a label that comes after a whole program, and before none, closes what the prompt had opened: the code
+    is what stands before it.
 
     Args:
         completion: What the model wrote.
@@ -29,6 +32,9 @@ def extract_code(completion: str, languages: Collection[str] = CPP) -> str:
         end = close.search(completion, fence.end())
         if not fence[2] or fence[2].lower() in languages:
             block = completion[fence.end() : end.start() if end else len(completion)]
+            before = completion[: fence.start()]
+            if not fence[2] and position == 0 and _MAIN.search(before) and not _MAIN.search(block):
+                return before
             return block.removeprefix("\r").removeprefix("\n")
         if end is None:
             break

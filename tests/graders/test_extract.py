@@ -22,6 +22,11 @@ MAIN = "int main() {}\n"
         ("```python\nprint()\n```\n", "```python\nprint()\n```\n"),
         ("```python\nprint()", "```python\nprint()"),
         ("", ""),
+        (f"{MAIN}```", MAIN),
+        (f"{MAIN}```\nIts body {{}} is empty.\n", MAIN),
+        (f"{MAIN}```\nIt prints:\n```\n1\n```\n", MAIN),
+        (f"Not int main; but\n```\n{MAIN}", MAIN),
+        (f"{MAIN}```cpp\nint other;\n```", "int other;\n"),
     ],
 )
 def test_finds_the_program(completion, code):
