@@ -28,7 +28,7 @@ import plm.modules
 import plm.policies  # noqa: F401  (importing makes short class names legal in YAML)
 from plm import STARTED
 from plm.callbacks import CheckpointCallback, ProgressCallback, RunFolderCallback
-from plm.callbacks.checkpoint import find_checkpoint, is_whole, previous_checkpoint, read_identity
+from plm.callbacks.checkpoint import find_checkpoint, forget_previous, is_whole, read_identity
 from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
 from plm.distributed import GRACE_SECONDS, become_follower, launched_rank, receive_plan, share_plan
@@ -200,8 +200,8 @@ class PlmCLI(LightningCLI):
                     share_plan(self.trainer, {"go": True, "ckpt_path": kwargs["ckpt_path"]})
                     with readable_errors(self.run.path, only=NO_ROOM):
                         self.trainer.fit(model, **{**kwargs, "weights_only": True})
+                forget_previous(self.run)  # before the run counts as finished: or it stays
                 self._end(model_digest=folder_digest(self.run.model_path))
-                previous_checkpoint(self.run).unlink(missing_ok=True)
             print_table(self.run)
             print(
                 f"disk         {disk_usage(self.run.path) / 1e6:.1f} MB, of which checkpoints "

@@ -114,6 +114,11 @@ def previous_checkpoint(run: RunFolder) -> Path:
     return run.checkpoint_path.with_name("previous.ckpt")
 
 
+def forget_previous(run: RunFolder) -> None:
+    """Deletes the checkpoint before the last one."""
+    _remove(previous_checkpoint(run))
+
+
 def find_checkpoint(run: RunFolder) -> Path | None:
     """The newest whole checkpoint of a run, None where there is none; damaged ones are named and passed over."""
     for path in (run.checkpoint_path, previous_checkpoint(run)):
