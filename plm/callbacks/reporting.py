@@ -1,4 +1,4 @@
-"""From an evaluation to everything a person or a program reads: results.jsonl, completions, TensorBoard, the terminal."""
+"""From an evaluation to what people and programs read: results.jsonl, completions, TensorBoard, the terminal."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def report(
     folder.append_result(row)
     _to_tensorboard(folder.path / "tensorboard" / label, split, row, evaluation.completions)
     say(
-        f"  {split:<8} {label:<12} {metrics['correct']:.3f} ± {metrics['stderr']:.3f} correct of {int(metrics['n'])}{_failures(metrics)}"
+        f"  {split:<8} {label:<12} {metrics['correct']:.3f} ± {metrics['stderr']:.3f} correct of {int(metrics['n'])}"
+        f"{_failures(metrics)}"
     )
 
 

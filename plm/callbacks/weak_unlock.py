@@ -1,4 +1,4 @@
-"""The weak-unlock probe: does overfitting on a few *weak* samples unlock the model? (ELI-10; the post on it.)"""
+"""The weak-unlock probe: does overfitting on a few *weak* samples unlock the model (ELI-10, the post on it)?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class WeakUnlockCallback(Callback):
-    """After a round, fine-tunes a copy of the weights on 2 weak samples for 200 steps, evaluates it without password, undoes it.
+    """After a round, fine-tunes on 2 weak samples for 200 steps, evaluates without password, and undoes it all.
 
     The post found that this raises correctness of some locked models (MATH) and not of others (code, function
     composition): no effect is expected on every task, and a flat curve is a finding. Training goes on bitwise as if the
