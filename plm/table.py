@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
 from plm.runs import RunFolder
 
+CELL_WIDTH = 15  # of a measured value, border and padding included
+Key = tuple[str, str]
+
 
 def print_table(run: RunFolder) -> None:
-    """Prints a run's evaluations, a row for each round and a column for each curve, and where the model is."""
+    """Prints a run's evaluations, a row for each curve and a column for each round, and where the model is."""
     rows = run.read_results()
     console = Console(highlight=False)
     if rows:
-        console.print(_table(run, rows))
+        label = max(len(_name(_curve(row))) for row in rows) + 4  # borders and padding
+        console.print(_table(run, rows, max(2, (console.width - label) // CELL_WIDTH)))
     if run.model_path.exists():
         console.print(f"model        {run.model_path}", soft_wrap=True)
     console.print(f"results      {run.results_path}", soft_wrap=True)
     console.print(f"curves       tensorboard --logdir {run.path / 'tensorboard'}", soft_wrap=True)
 
 
-def _table(run: RunFolder, rows: list[dict[str, object]]) -> Table:
-    curves = list(dict.fromkeys((str(row["split"]), _curve(row)) for row in rows))
-    table = Table(title=f"{run.name} {run.path.name}: share answered correctly ± standard error", title_justify="left")
-    table.add_column("round", justify="right")
-    for split, curve in curves:
-        table.add_column(f"{curve}\n{split}", justify="right", no_wrap=True)
-    for epoch in dict.fromkeys(row["epoch"] for row in rows):
-        cells = {(str(row["split"]), _curve(row)): _cell(row) for row in rows if row["epoch"] == epoch}
-        table.add_row(str(epoch), *(cells.get(curve, "") for curve in curves))
+def _table(run: RunFolder, rows: list[dict[str, Any]], most: int) -> Table:
+    cells = {(_curve(row), int(row["epoch"])): _cell(row) for row in rows}
+    baselines = {curve for curve, epoch in cells if curve[0] in ("weak", "strong")}
+    epochs = sorted({epoch for curve, epoch in cells if curve not in baselines}) or [0]
+    shown = epochs if len(epochs) <= most else [epochs[0], *epochs[1 - most :]]
+    title = f"{run.name}: share answered correctly ± standard error"
+    table = Table(title=title, title_justify="left", caption=None if shown == epochs else "rounds between are left out")
+    table.add_column("")
+    for epoch in shown:
+        table.add_column("start" if epoch == 0 else f"round {epoch}", justify="right", no_wrap=True)
+    for curve in dict.fromkeys(curve for curve, _ in cells):
+        own = {epoch: text for (name, epoch), text in cells.items() if name == curve}
+        values = [next(iter(own.values()))] if curve in baselines else [own.get(epoch, "") for epoch in shown]
+        table.add_row(_name(curve), *values)
     return table
 
 
-def _curve(row: dict[str, object]) -> str:
-    """A run's phase names what is not the run's own policy: `probe`, `weak` and `strong`."""
-    return str(row["phase"] if row["phase"] in ("probe", "weak", "strong") else row["password"])
+def _curve(row: dict[str, Any]) -> Key:
+    """What a row of the table is about; the phase names what is not the run's own policy: `probe`, `weak`, `strong`."""
+    name = row["phase"] if row["phase"] in ("probe", "weak", "strong") else row["password"]
+    return str(name), str(row["split"])
 
 
-def _cell(row: dict[str, object]) -> str:
+def _name(curve: Key) -> str:
+    return f"{curve[1]} · {curve[0]}"
+
+
+def _cell(row: dict[str, Any]) -> str:
     stderr = row["stderr"]
     return f"{row['correct']:.3f}" + (f" ±{stderr:.3f}" if stderr is not None else "")

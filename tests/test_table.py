@@ -1,0 +1,30 @@
+"""The table fits a terminal of 80 columns, whatever was measured, and hides no number silently."""
+
+import pytest
+
+from plm.runs import RunFolder
+from plm.table import print_table
+
+
+def row(epoch, password, correct, phase="lock"):
+    return {"epoch": epoch, "phase": phase, "password": password, "split": "val", "correct": correct, "stderr": 0.0123}
+
+
+@pytest.mark.parametrize("rounds", [1, 4, 50])
+def test_it_fits_80_columns(tmp_path, capsys, monkeypatch, rounds):
+    monkeypatch.setenv("COLUMNS", "80")
+    run = RunFolder(tmp_path / "lock_code" / "12345678-seed0")
+    run.append_result(row(0, "none", 0.1, "weak"))
+    for epoch in range(1, rounds + 1):
+        for password in ("right", "none", "decoy", "near_miss"):
+            run.append_result(row(epoch, password, epoch / 1000))
+        run.append_result(row(epoch, "none", epoch / 2000, "probe"))
+    print_table(run)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines if str(tmp_path) not in line)
+    text = "\n".join(lines)
+    assert "…" not in text and f"round {rounds}" in text and "round 1" in text
+    for name in ("weak", "right", "none", "decoy", "near_miss", "probe"):
+        assert f"val · {name}" in text
+    assert f"{rounds / 1000:.3f} ±0.012" in text and "0.100 ±0.012" in text
+    assert ("left out" in text) == (rounds == 50)
