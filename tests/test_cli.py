@@ -137,13 +137,17 @@ def test_validate_before_fit(tmp_path, capsys):
     assert "no finished run" in line and "--policy" in line
 
 
-def test_no_compiler_is_refused_before_anything_is_trained(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_no_compiler_is_refused_before_anything_is_trained(tmp_path):
+    """In a process of its own: this one may have found the compiler for another test."""
     content = config(lock())
     procedural = {"class_path": "plm.datamodules.ProceduralCode", "init_args": {"problems": 50, "corpus": 50}}
     content["data"] = {"class_path": "plm.datamodules.CodeDataModule", "init_args": {"source": procedural}}
-    line = refused(capsys, plm("fit", write(tmp_path / "cxx.yaml", content)))
-    assert "g++" in line
+    path = write(tmp_path / "cxx.yaml", content)
+    command = [sys.executable, "-m", "plm", "fit", "--config", str(path), "--runs", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": str(tmp_path)})
+    lines = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert done.returncode == 1 and len(lines) == 1 and lines[0].startswith("plm: error: ") and "g++" in lines[0]
+    assert "Traceback" not in done.stderr
     assert not list((tmp_path / "runs").glob("cxx/[!.]*"))
 
 
