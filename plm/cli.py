@@ -58,14 +58,15 @@ def run(args: list[str]) -> int:
         except (KeyboardInterrupt, SystemExit):  # Lightning ends an interrupted process with code 1, without a word
             if not received:
                 raise
-            return _stopped(received[0])
+            return _stopped(received[0], args[0])
 
 
-def _stopped(number: int) -> int:
+def _stopped(number: int, command: str) -> int:
     """Says that a signal ended the work, unless the parent process says it."""
     if "PLM_CHILD" in os.environ:
         return 128 + number
-    return _fail("interrupted; the same command goes on from the last checkpoint", 128 + number)
+    then = "goes on from the last checkpoint" if command == "fit" else "begins again"
+    return _fail(f"interrupted; the same command {then}", 128 + number)
 
 
 def _dispatch(command: str, rest: list[str]) -> int:
