@@ -1,4 +1,4 @@
-.PHONY: setup check test slow bench
+.PHONY: setup check test slow long bench
 
 PYTHON ?= .venv/bin/python
 
@@ -14,8 +14,11 @@ check:  ## style and types (needs the dev extra)
 test:  ## what runs everywhere, in a few minutes
 	$(PYTHON) -m pytest
 
-slow:  ## the rest, without a GPU
+slow:  ## what takes half a minute and more: CI runs it too
 	$(PYTHON) -m pytest -m "slow and not gpu and not vllm"
+
+long:  ## many kills, many processes: up to half an hour, by hand
+	$(PYTHON) -m pytest -m "long and not gpu and not vllm"
 
 bench:  ## every benchmark prints a table
 	for script in benchmarks/*.py; do $(PYTHON) $$script; done

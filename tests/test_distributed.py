@@ -149,7 +149,7 @@ def test_a_method_that_samples_draws_the_same_rounds(best_of_n):
     same_rounds(only_run(one), only_run(two))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_torchrun_works_and_shows_a_finished_run(best_of_n):
     """The base is fitted first, by one process; a second start shows the run's table once."""
     one, two = best_of_n
@@ -161,7 +161,7 @@ def test_torchrun_works_and_shows_a_finished_run(best_of_n):
     assert again.count("is finished; delete it to run it again") == again.count("results      ") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("first", "second"), [(DDP, ()), ((), FSDP2), (FSDP2, DDP)])
 def test_a_checkpoint_goes_on_with_another_number_of_processes(runs, tmp_path, first, second):
     path = write(tmp_path / "lock.yaml", locked())
@@ -173,7 +173,7 @@ def test_a_checkpoint_goes_on_with_another_number_of_processes(runs, tmp_path, f
     close(weights(only_run(path)), weights(runs["one"][1]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_no_process_outlives_one_that_dies(tmp_path, rank):
     path = write(tmp_path / "lock.yaml", locked())
@@ -182,7 +182,7 @@ def test_no_process_outlives_one_that_dies(tmp_path, rank):
     assert process.returncode and not only_run(path).finished
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
 def test_measuring_is_shared_too(runs, command):
     """With the final model of the run on one process."""
@@ -213,7 +213,7 @@ def test_an_error_that_all_processes_meet_is_one_line(tmp_path):
         ("lightning.pytorch.strategies.ModelParallelStrategy", "save_distributed_checkpoint"),
     ],
 )
-@pytest.mark.slow
+@pytest.mark.long
 def test_strategies_that_are_not_known_are_refused(tmp_path, strategy, text):
     path = write(tmp_path / "lock.yaml", locked())
     content = yaml.safe_load(path.read_text())
@@ -233,7 +233,7 @@ class Agrees(WeakUnlockCallback):
         return super()._measure(module)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_probe_keeps_the_copies_equal(tmp_path):
     """With dropout, so that random states that differ between processes would show."""
     probe = {**PROBE, "class_path": "tests.test_distributed.Agrees"}
@@ -257,7 +257,7 @@ class Failing(PrefixGrader):
         return super().grade(problems, completions)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_error_in_one_share_ends_the_run_with_one_line(tmp_path):
     content = config(lock())
     content["data"]["class_path"] = "tests.test_distributed.Fails"

@@ -179,13 +179,13 @@ def test_what_a_round_had_cost_is_not_forgotten(tmp_path, whole, killer):
     assert_same(path, victim)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("stage", "stride"), [("all", 41), ("method", 19)])
 def test_killed_at_very_many_changes_to_the_disk(tmp_path, whole, killer, stage, stride):
     kill_at_changes(whole, killer, tmp_path, stage, lambda changes: changes[::stride])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", (1, 2))
 def test_killed_at_many_random_moments(tmp_path, whole, killer, seed):
     kill_at_random(whole, killer, tmp_path, kills=40, seed=seed)
