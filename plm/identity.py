@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from plm import __version__
+from plm.code_digest import class_paths, code_digest
 
 # Where a run computes, what it logs and what it shows; a run moved to another machine is still the same run.
 NOT_NUMBERS = {"config", "runs", "policy", "ckpt_path", "weights_only", "verbose", "return_predictions"}
@@ -22,11 +21,6 @@ TRAINER_NOT_NUMBERS = {
     "fast_dev_run",
 }  # fmt: skip
 CALLBACKS_NOT_NUMBERS = {"CheckpointCallback"}
-NUMERIC_CODE = (
-    "modules", "datamodules", "data", "callbacks/spike_guard.py", "examples.py", "inner_loop.py", "loader.py",
-    "losses.py", "models.py", "network.py", "optim.py", "passwords.py", "policies.py", "rounds.py", "seeds.py",
-    "tokenizers.py",
-)  # fmt: skip
 
 
 def run_hash(config: Mapping[str, Any], command: str, parents: Mapping[str, str]) -> str:
@@ -42,7 +36,8 @@ def run_hash(config: Mapping[str, Any], command: str, parents: Mapping[str, str]
     """
     numbers = numbers_of(config, parents)
     numbers.pop("seed_everything", None)  # stands in the folder's name instead
-    text = json.dumps([command, numbers, __version__, code_digest()], sort_keys=True, default=str)
+    code = code_digest(class_paths(numbers))
+    text = json.dumps([command, numbers, __version__, code], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -82,34 +77,6 @@ def _replace(config: Any, keys: list[str], value: str) -> None:
     for key in keys[:-1]:
         config = config[int(key)] if isinstance(config, list) else config[key]
     config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = value
-
-
-@cache
-def code_digest() -> str:
-    """Digest of plm's own code that moves numbers, comments and docstrings aside, so that a cache is never stale."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for name in NUMERIC_CODE:
-        path = root / name
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.suffix == ".py":
-                digest.update(ast.dump(_without_docstrings(ast.parse(file.read_text()))).encode())
-            elif file.suffix == ".txt":
-                digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _without_docstrings(tree: ast.AST) -> ast.AST:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            node.body = body[1:]  # type: ignore[attr-defined]
-    return tree
 
 
 def folder_digest(folder: Path) -> str:

@@ -111,10 +111,11 @@ def serve():
     import tests.sampling
     import tests.tiny  # noqa: F401
     from plm.cli import run
-    from plm.identity import code_digest
+    from plm.code_digest import PACKAGE, _file_digest, _imports
     from plm.processes import die_with
 
-    code_digest()  # kept, so that all runs are of one code even if somebody edits it meanwhile
+    for file in PACKAGE.rglob("*.py"):  # kept, so that all runs are of one code even if somebody edits it meanwhile
+        _file_digest(file), _imports(file)
     changes = Changes()
     changes.watch()
 
