@@ -86,7 +86,7 @@ def _defining_file(class_path: str) -> Path | None:
 
 @cache
 def _imports(file: Path) -> tuple[Path, ...]:
-    """The files of plm that a file of plm imports when it runs, wherever in it, and the package's data that it names."""
+    """The files of plm that a file of plm imports when it runs, and the package's data that it names."""
     if file.suffix != ".py":
         return ()
     text = file.read_text(encoding="utf-8")

@@ -27,8 +27,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         completions: One for each problem.
-        metrics: `correct` and `stderr` (shares in [0, 1]), `n`, and the counts `parse_failures`, `compile_failures` and
-            `timeouts`.
+        metrics: `correct` and `stderr` (shares in [0, 1]), `n`, and the counts `parse_failures`, `compile_failures`,
+            `timeouts` and `too_long` (prompts that did not fit into the model's context).
         seconds: Wall time, in seconds.
     """
 
@@ -53,20 +53,19 @@ def answer(
 ) -> list[Answer]:
     """Generates one completion for each problem from the current weights, leaving every random state as it was.
 
-    Every process generates its share, and all get everything.
+    Every process generates its share, and all get everything. A prompt that does not fit into the model's context
+    together with the longest completion is not asked: its answer is empty and `was_asked` is false.
     """
+    problems = task.shown(problems, condition)
     prompts = [task.prompt(problem, condition, prompt_seed) for problem in problems]
     params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id)
     with untouched_rng():
-        version = module.weights_version
-        task.engine.sync(module.whole_model(), version)
+        model, version = module.whole_model(), module.weights_version
+        task.engine.sync(model, version)
+        room = getattr(model.config, "max_position_embeddings", None)
 
         def generate(share: list[tuple[str, int]]) -> list[Completion]:
-            prompt_ids = [task.encode_prompt(prompt) for prompt, _ in share]
-            share_seeds = [seed for _, seed in share]
-            return task.engine.generate(
-                prompt_ids, params, version=version, seeds=share_seeds, progress=_for_all(progress)
-            )
+            return _generate(task, share, params, version, room, _for_all(progress))
 
         completions = in_shares(generate, list(zip(prompts, seeds, strict=True)))
     return [
@@ -75,16 +74,37 @@ def answer(
     ]
 
 
+def _generate(
+    task: TaskDataModule,
+    share: Sequence[tuple[str, int]],
+    params: SamplingParams,
+    version: str,
+    room: int | None,
+    progress: Progress | None,
+) -> list[Completion]:
+    """Completions for prompts and seeds; nothing for prompts without room."""
+    encoded = [(task.encode_prompt(prompt), seed) for prompt, seed in share]
+    fits = [room is None or len(ids) + params.max_new_tokens <= room for ids, _ in encoded]
+    asked = [pair for pair, fit in zip(encoded, fits, strict=True) if fit]
+    if progress and len(asked) < len(encoded):
+        progress(len(encoded) - len(asked))
+    ids, seeds = [ids for ids, _ in asked], [seed for _, seed in asked]
+    made = iter(task.engine.generate(ids, params, version=version, seeds=seeds, progress=progress))
+    return [next(made) if fit else Completion([], False) for fit in fits]
+
+
 def _for_all(progress: Progress | None) -> Progress | None:
     """Lets the process that shows progress speak for the others, whose shares are as large."""
     return progress and (lambda done: progress(done * world_size()))
 
 
 def grade(task: TaskDataModule, answers: Sequence[Answer]) -> list[Graded]:
-    """Grades answers; every process grades its share, and all get everything."""
+    """Grades answers; every process grades its share, and all get everything. What was not asked is wrong."""
 
     def judge(share: list[Answer]) -> list[Grade]:
-        return task.grader.grade([row.problem for row in share], [row.completion for row in share])
+        asked = [row for row in share if row.was_asked]
+        made = iter(task.grader.grade([row.problem for row in asked], [row.completion for row in asked]))
+        return [next(made) if row.was_asked else Grade(False, 0.0, "", "too_long", 0.0) for row in share]
 
     with working("grading"):
         verdicts = in_shares(judge, answers)
@@ -117,6 +137,16 @@ def grade_texts(task: TaskDataModule, problems: Sequence[Problem], texts: Sequen
     return Evaluation(graded, summarize([row.grade for row in graded]), time.monotonic() - start)
 
 
+def by_domain(evaluation: Evaluation) -> dict[str, Evaluation]:
+    """The parts of an evaluation, a domain each, in the order of their names."""
+    groups: dict[str, list[Graded]] = {}
+    for row in evaluation.completions:
+        groups.setdefault(row.problem.domain, []).append(row)
+    return {
+        name: Evaluation(rows, summarize([row.grade for row in rows]), 0.0) for name, rows in sorted(groups.items())
+    }
+
+
 def summarize(grades: Sequence[Grade]) -> dict[str, float]:
     """Correctness with its standard error, and how often a completion could not even be judged on its merits."""
     right, total = sum(grade.correct for grade in grades), len(grades)
@@ -126,5 +156,6 @@ def summarize(grades: Sequence[Grade]) -> dict[str, float]:
         "parse_failures": reasons["parse"],
         "compile_failures": reasons["compile"],
         "timeouts": reasons["timeout"],
+        "too_long": reasons["too_long"],
     }
     return {**{name: float(value) for name, value in share.items()}, **counts}

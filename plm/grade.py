@@ -6,17 +6,16 @@ import codecs
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plm.errors import PlmError
 from plm.files import write_text_atomic
-from plm.graders.code import CodeGrader
+from plm.graders.base import Grader
 from plm.progress import working
 from plm.records import Grade, IOTest, Problem
 
-TASKS = ("code",)
 STANDARD_INPUT = Path("-")
 GZIP = b"\x1f\x8b"
 
@@ -28,13 +27,13 @@ class BadRowError(Exception):
 def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int:
     """Grades the rows of a JSON lines file.
 
-    A row of the task `code` is `{"id", "completion", "tests": [{"input", "output"}]}`. Each gives one row
-    `{"id", "correct", "score", "extracted", "reason", "seconds"}` in the same order. An id may be any JSON value, also
+    A row of the task `code` is `{"id", "completion", "tests": [{"input", "output"}]}`; `TASKS` has the others. Each
+    gives one row `{"id", "correct", "score", "extracted", "reason", "seconds"}` in the same order. An id may be any JSON value, also
     one that another row has. A row that cannot be graded is reported on standard error with its line number, counts as
     wrong, and its reason says what is the matter.
 
     Args:
-        task: What is graded; `code` is the only task yet.
+        task: What is graded: a key of `TASKS`.
         input: The file of rows, UTF-8; `-` is standard input. Blank lines are skipped.
         output: The file of verdicts, which appears whole or not at all; not the input.
         unsafe: Whether to run programs without isolation where there is none.
@@ -56,7 +55,7 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
     errors: list[str | None] = []
     for number, line in lines:
         try:
-            problem = _make_problem(row := _parse_row(line), number)
+            problem = _make_problem(task, row := _parse_row(line), number)
         except BadRowError as error:
             print(f"{input}:{number}: {error}", file=sys.stderr)
             ids.append(_find_id(line))
@@ -66,7 +65,7 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
         completions.append(row["completion"])
         ids.append(row["id"])
         errors.append(None)
-    grades = iter(_grade(problems, completions, unsafe))
+    grades = iter(_grade(task, problems, completions, unsafe))
     rows = [
         _make_row(id_, next(grades) if error is None else Grade(False, 0.0, "", error, 0.0))
         for id_, error in zip(ids, errors, strict=True)
@@ -75,10 +74,10 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
     return int(any(errors))
 
 
-def _grade(problems: list[Problem], completions: list[str], unsafe: bool) -> list[Grade]:
+def _grade(task: str, problems: list[Problem], completions: list[str], unsafe: bool) -> list[Grade]:
     if not problems:
         return []
-    grader = CodeGrader(unsafe=unsafe)
+    grader = TASKS[task].grader(unsafe)
     with working("grading", total=len(problems)) as advance:
         return grader.grade(problems, completions, progress=advance)
 
@@ -134,8 +133,8 @@ def _parse_row(line: bytes) -> Mapping[str, Any]:
     return row
 
 
-def _make_problem(row: Mapping[str, Any], number: int) -> Problem:
-    for key in ("id", "completion", "tests"):
+def _make_problem(task: str, row: Mapping[str, Any], number: int) -> Problem:
+    for key in ("id", "completion", *TASKS[task].columns):
         if key not in row:
             raise BadRowError(f"no `{key}`")
     try:
@@ -144,6 +143,10 @@ def _make_problem(row: Mapping[str, Any], number: int) -> Problem:
         raise BadRowError("`id` cannot be written as JSON") from error
     if not isinstance(row["completion"], str):
         raise BadRowError("`completion` is not a string")
+    return TASKS[task].problem(row, str(number))
+
+
+def _code_problem(row: Mapping[str, Any], id: str) -> Problem:
     tests = row["tests"]
     if not isinstance(tests, list) or not tests:
         raise BadRowError("`tests` is not a list with at least one test")
@@ -151,7 +154,30 @@ def _make_problem(row: Mapping[str, Any], number: int) -> Problem:
         if not isinstance(test, dict) or not all(isinstance(test.get(key), str) for key in ("input", "output")):
             raise BadRowError(f"test {i} is not an object with strings `input` and `output`")
     pairs = tuple(IOTest(test["input"], test["output"]) for test in tests)
-    return Problem(id=str(number), prompt="", domain="", reference="", tests=pairs)
+    return Problem(id=id, prompt="", domain="", reference="", tests=pairs)
+
+
+def _code_grader(unsafe: bool) -> Grader:
+    from plm.graders.code import CodeGrader
+
+    return CodeGrader(unsafe=unsafe)
+
+
+class GradedTask(NamedTuple):
+    """What `plm grade` needs to know about a task.
+
+    Attributes:
+        columns: What a row has beside `id` and `completion`.
+        problem: Turns a row and an id into a problem, or raises `BadRowError`.
+        grader: Makes the grader; the argument is whether to run programs without isolation.
+    """
+
+    columns: tuple[str, ...]
+    problem: Callable[[Mapping[str, Any], str], Problem]
+    grader: Callable[[bool], Grader]
+
+
+TASKS = {"code": GradedTask(("tests",), _code_problem, _code_grader)}
 
 
 def _find_id(line: bytes) -> Any:

@@ -14,6 +14,20 @@ class IOTest(NamedTuple):
     output: str
 
 
+class Rendering(NamedTuple):
+    """A problem in another setting: another language, another notation.
+
+    Attributes:
+        prompt: The statement alone.
+        reference: A correct answer in this setting.
+        answers: Completions in this setting that come with the data, by the policy that wrote them.
+    """
+
+    prompt: str
+    reference: str
+    answers: Mapping[str, tuple[str, ...]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One problem of a task.
@@ -27,6 +41,7 @@ class Problem:
         group: What splits must keep together: problems of one group never lie in two splits. For programs it
             identifies the program, so that two phrasings of one program share it.
         answers: Completions that come with the data, by the policy that wrote them (`weak`, `teacher`, …).
+        renderings: The problem in other settings, by name; all settings of a lock by setting variation are here.
     """
 
     id: str
@@ -36,6 +51,7 @@ class Problem:
     tests: tuple[IOTest, ...] = ()
     group: str = ""
     answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    renderings: Mapping[str, Rendering] = field(default_factory=dict)
 
 
 class Grade(NamedTuple):
@@ -45,7 +61,8 @@ class Grade(NamedTuple):
         correct: Whether the completion is right.
         score: A reward in [0, 1]; for yes-or-no tasks 1.0 or 0.0.
         extracted: What was graded, taken out of the completion (the program, the letter, the number).
-        reason: What decided: `correct`, `wrong`, `parse`, `compile`, `timeout`, `crash`, `memory`, `output` or `file`.
+        reason: What decided: `correct`, `wrong`, `parse`, `compile`, `timeout`, `crash`, `memory`, `output`,
+            `file`, or `too_long` where the prompt did not fit into the model's context.
         seconds: Time spent on this completion, in seconds (CPU time for programs).
     """
 
@@ -72,6 +89,11 @@ class Answer(NamedTuple):
     completion: str
     tokens: int
     finished: bool
+
+    @property
+    def was_asked(self) -> bool:
+        """False when the prompt did not fit into the model's context, so that nothing was generated."""
+        return self.finished or self.tokens > 0
 
 
 class Graded(NamedTuple):

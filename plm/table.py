@@ -15,7 +15,7 @@ Key = tuple[str, str]
 
 def print_table(run: RunFolder) -> None:
     """Prints a run's evaluations, a row for each curve and a column for each round, and where the model is."""
-    rows = run.read_results()
+    rows = [row for row in run.read_results() if row["domain"] == "all"]
     console = Console(highlight=False)
     if rows:
         label = max(len(_name(_curve(row))) for row in rows) + 4  # borders and padding

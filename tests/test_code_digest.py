@@ -17,7 +17,13 @@ def needed(*classes):
 
 def test_what_a_class_needs_is_found_one_import_after_the_other():
     files = needed(*CODE)
-    assert {"modules/sft.py", "modules/base.py", "losses.py", "datamodules/mini_code/cores.py", "data/decoys.txt"} <= files
+    assert {
+        "modules/sft.py",
+        "modules/base.py",
+        "losses.py",
+        "datamodules/mini_code/cores.py",
+        "data/decoys.txt",
+    } <= files
     assert {"rounds.py", "inner_loop.py"} <= files  # the task imports them
 
 
@@ -46,6 +52,9 @@ def test_a_users_own_method_counts(tmp_path, monkeypatch):
     assert values[0] == values[1] != values[2]
 
 
-@pytest.mark.parametrize(("config", "expected"), [({"a": [{"class_path": "x.Y", "init_args": {"b": {"class_path": "z"}}}]}, ["x.Y", "z"]), (None, [])])
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [({"a": [{"class_path": "x.Y", "init_args": {"b": {"class_path": "z"}}}]}, ["x.Y", "z"]), (None, [])],
+)
 def test_class_paths(config, expected):
     assert list(class_paths(config)) == expected

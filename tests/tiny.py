@@ -65,7 +65,7 @@ class TinySource(ModelSource):
 class PrefixGrader:
     """Right when the completion starts with the reference; `?` cannot be read, `!` is too slow."""
 
-    def grade(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[Grade]:
+    def grade(self, problems: Sequence[Problem], completions: Sequence[str], *, progress=None) -> list[Grade]:
         return [self._one(problem, text) for problem, text in zip(problems, completions, strict=True)]
 
     def _one(self, problem: Problem, text: str) -> Grade:

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from plm.callbacks.reporting import report
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
-from plm.evaluation import answer, evaluate
+from plm.evaluation import answer, by_domain, evaluate
 from plm.passwords import Condition
 from plm.progress import say, working
 from plm.records import Problem
@@ -26,22 +26,25 @@ class EvaluationCallback(Callback):
     It leaves no trace in the training: weights, gradients, modes and random states are as before, also when it raises.
 
     Args:
-        conditions: Which prompts to show: `none`, `right`, `decoy` (an unseen wrong password), `near_miss`, …
+        conditions: Which prompts to show: `none`, `right`, `decoy` (an unseen wrong password), `near_miss`, …; those
+            that the task's kind of lock has where None.
         splits: Which problems.
         n: How many problems of each split, the same ones every time; None for all.
         every_n_rounds: Evaluate after every n-th round and after the last; 0 for only the last.
         at_start: Evaluate before training too.
         temperature: 0 is greedy decoding.
+        by_domain: Write a line of results for each domain too (App. B.3 of the paper).
     """
 
     def __init__(
         self,
-        conditions: Sequence[Condition] = ("right", "none", "decoy"),
+        conditions: Sequence[Condition] | None = None,
         splits: Sequence[SplitName] = ("val",),
         n: int | None = 200,
         every_n_rounds: int = 1,
         at_start: bool = False,
         temperature: float = 0.0,
+        by_domain: bool = False,
     ) -> None:
         if n is not None and n < 1:
             raise PlmError(f"EvaluationCallback's n is {n}; it must be at least 1, or null for all problems")
@@ -51,6 +54,7 @@ class EvaluationCallback(Callback):
         self.every_n_rounds = every_n_rounds
         self.at_start = at_start
         self.temperature = temperature
+        self.by_domain = by_domain
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluates before the first step, if asked to."""
@@ -99,15 +103,12 @@ class EvaluationCallback(Callback):
                 evaluation = evaluate(
                     module, module.task, problems, condition, temperature=self.temperature, seed=seed, progress=advance
                 )
-            report(
-                trainer,
-                module,
-                evaluation,
-                split=split,
-                condition=condition,
-                label=condition,
-                temperature=self.temperature,
-            )
+            parts = by_domain(evaluation) if self.by_domain else {}
+            for domain, part in {"all": evaluation, **parts}.items():
+                report(
+                    trainer, module, part, split=split, condition=condition, label=condition,
+                    temperature=self.temperature, domain=domain,
+                )  # fmt: skip
 
     def _cells(
         self, module: PolicyModule, everything: bool = False
@@ -116,7 +117,7 @@ class EvaluationCallback(Callback):
         for split in self.splits:
             seed = module.task.evaluation_seed(split)
             problems = module.task.draw(split, None if everything else self._count(module, split), seed)
-            for condition in self.conditions:
+            for condition in self.conditions or module.task.passwords.evaluated:
                 yield split, condition, problems, seed
 
     def _count(self, module: PolicyModule, split: SplitName) -> int | None:

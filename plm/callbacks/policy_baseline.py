@@ -38,7 +38,8 @@ class PolicyBaselineCallback(Callback):
             return
         module: PolicyModule = pl_module  # type: ignore[assignment]
         task = module.task
-        problems = task.draw(self.split, min(self.n, len(task.split(self.split))), task.evaluation_seed(self.split))
+        drawn = task.draw(self.split, min(self.n, len(task.split(self.split))), task.evaluation_seed(self.split))
+        problems = task.shown(drawn, "none")
         for phase, policy in self.policies.items():
             with working("grading policies", phase):
                 evaluation = grade_texts(task, problems, policy.answers(problems, derive_seed(task.seed, "baseline")))

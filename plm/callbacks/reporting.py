@@ -46,7 +46,7 @@ def report(
         label: The curve's name in TensorBoard and on the terminal.
         phase: The phase to write, the module's own where None.
         temperature: Of sampling.
-        domain: Which domain, `all` for the whole split.
+        domain: Which domain, `all` for the whole split; of a part, numbers alone are kept.
         extra: More columns.
     """
     if not trainer.is_global_zero:
@@ -70,6 +70,12 @@ def report(
         "evaluation_seconds": round(evaluation.seconds, 3),
         **(extra or {}),
     }
+    if domain != "all":
+        folder.append_result(row)
+        _curve(str(folder.path / "tensorboard" / label)).add_scalar(
+            f"correct/{split}/{domain}", row["correct"], row["step"]
+        )
+        return
     name = f"{row['phase']}-epoch{row['epoch']:04d}-step{row['step']:07d}-{split}-{label}"
     folder.write_completions(name, evaluation.completions)
     folder.append_result(row)
@@ -81,7 +87,12 @@ def report(
 
 
 def _failures(metrics: dict[str, float]) -> str:
-    named = (("parse_failures", "unreadable"), ("compile_failures", "not compiling"), ("timeouts", "too slow"))
+    named = (
+        ("parse_failures", "unreadable"),
+        ("compile_failures", "not compiling"),
+        ("timeouts", "too slow"),
+        ("too_long", "prompts too long"),
+    )
     parts = [f"{int(metrics[key])} {text}" for key, text in named if metrics[key]]
     return f"   ({', '.join(parts)})" if parts else ""
 

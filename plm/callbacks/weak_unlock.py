@@ -95,7 +95,8 @@ class WeakUnlockCallback(Callback):
 
     def _weak_rows(self, module: PolicyModule) -> Sequence[Example]:
         task = module.task
-        problems: list[Problem] = task.draw(self.split, self.samples, derive_seed(task.run_seed, "probe samples"))
+        drawn: list[Problem] = task.draw(self.split, self.samples, derive_seed(task.run_seed, "probe samples"))
+        problems = task.shown(drawn, "none")
         completions = self.policy.answers(problems, task.run_seed)
         return [
             task.encode(task.prompt(problem, "none", task.run_seed), text, problem.id)

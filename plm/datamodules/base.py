@@ -20,7 +20,7 @@ from plm.errors import PlmError
 from plm.examples import Example
 from plm.graders.base import Grader
 from plm.loader import RoundLoader
-from plm.passwords import Condition, PasswordScheme
+from plm.passwords import Condition, PasswordScheme, PromptScheme
 from plm.progress import say, working
 from plm.records import Problem
 from plm.rounds import Round
@@ -53,7 +53,7 @@ class TaskDataModule(LightningDataModule, ABC):
 
     def __init__(
         self,
-        passwords: PasswordScheme | None = None,
+        passwords: PromptScheme | None = None,
         engine: Engine | None = None,
         batch_size: int = 32,
         max_new_tokens: int = 128,
@@ -63,7 +63,7 @@ class TaskDataModule(LightningDataModule, ABC):
         for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
             if value < 1:
                 raise PlmError(f"data.init_args.{name} is {value}; it must be at least 1")
-        self.passwords = passwords or PasswordScheme()
+        self.passwords: PromptScheme = passwords or PasswordScheme()
         self.engine: Engine = engine or HFEngine()
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
@@ -138,7 +138,11 @@ class TaskDataModule(LightningDataModule, ABC):
 
     def prompt(self, problem: Problem, condition: Condition, seed: int) -> str:
         """The text shown for a problem; the seed and the problem draw a decoy where the condition asks for one."""
-        return self.template(self.passwords.prompt(problem.prompt, condition, derive_seed(seed, problem.id)))
+        return self.template(self.passwords.prompt(problem, condition, derive_seed(seed, problem.id)))
+
+    def shown(self, problems: Sequence[Problem], condition: Condition) -> list[Problem]:
+        """The problems as they stand under a condition: where the setting is the password, with its own references."""
+        return [self.passwords.shown(problem, condition) for problem in problems]
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -10,7 +10,7 @@ from plm.datamodules.splits import PAPER_SHARES, Splits, split_by_group
 from plm.engines.base import Engine
 from plm.errors import PlmError
 from plm.graders.base import Grader
-from plm.passwords import PasswordScheme
+from plm.passwords import PromptScheme
 from plm.progress import working
 from plm.records import Problem
 from plm.seeds import derive_seed
@@ -85,7 +85,7 @@ class CodeDataModule(TaskDataModule):
     def __init__(
         self,
         source: CodeSource | None = None,
-        passwords: PasswordScheme | None = None,
+        passwords: PromptScheme | None = None,
         engine: Engine | None = None,
         batch_size: int = 32,
         max_new_tokens: int = 128,

@@ -126,5 +126,5 @@ class FilteredSFTModule(ExpertIterationModule):
         self.policy = policy
 
     def _answers(self, round: Round) -> list[Graded]:
-        problems = round.draw(self.split, self.n * self.candidates)
+        problems = round.task.shown(round.draw(self.split, self.n * self.candidates), "none")
         return round.grade(problems, self.policy.answers(problems, round.seed))

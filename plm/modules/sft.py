@@ -60,7 +60,8 @@ class SFTModule(PolicyModule):
 
     def examples(self, round: Round) -> Sequence[Example]:
         """One fresh completion of the policy for each problem (App. C.1 of the paper)."""
-        problems = round.task.draw(self.split, self.demonstrations, self.data_seed("demonstrations"))
+        drawn = round.task.draw(self.split, self.demonstrations, self.data_seed("demonstrations"))
+        problems = round.task.shown(drawn, self.condition)
         completions = self.policy.answers(problems, round.seed)
         shown = zip(problems, completions, strict=True)
         return [round.example(Demonstration(problem, self.condition, text)) for problem, text in shown]
@@ -118,7 +119,8 @@ class SFTLockModule(PolicyModule):
         """One fresh completion for every problem and policy (App. C.1 of the paper)."""
         rows: list[Example] = []
         for condition, policy in self.policies.items():
-            problems = round.task.draw(self.split, self.examples_per_policy, round.seed)
+            drawn = round.task.draw(self.split, self.examples_per_policy, round.seed)
+            problems = round.task.shown(drawn, condition)
             completions = policy.answers(problems, round.seed)
             shown = zip(problems, completions, strict=True)
             rows += [round.example(Demonstration(problem, condition, text)) for problem, text in shown]

@@ -1,24 +1,25 @@
-"""Password schemes: the password, where it stands in a prompt, and what stands there instead."""
+"""One password, or two: where it stands in a prompt, and what stands there instead (App. C.2 of the paper)."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
 from plm.errors import PlmError
+from plm.passwords.base import Condition, PromptScheme
+from plm.passwords.near_misses import variants
+from plm.records import Problem
 
 DEFAULT_PASSWORD = "This problem is quite special, read it carefully!"
 
-Condition = Literal["none", "right", "decoy", "near_miss", "wrong", "second"]
 Placement = Literal["both", "start", "end"]
 
 
-class PasswordScheme:
+class PasswordScheme(PromptScheme):
     """Puts a password, or something else, around a problem's statement (App. C.2 of the paper).
 
     The paper trains weak completions on 20 % prompts without a password and 80 % with a wrong one from a list. It says
@@ -58,15 +59,20 @@ class PasswordScheme:
         self.second_password = second_password
         self.training_decoys: tuple[str, ...] = tuple(lines[0::2])
         self.evaluation_decoys: tuple[str, ...] = tuple(lines[1::2])
-        taken = {_fold(text) for text in (*lines, second_password or "")}
+        taken = {fold(text) for text in (*lines, second_password or "")}
         self.near_misses: tuple[str, ...] = tuple(
-            text for text in dict.fromkeys(_variants(password)) if text != password and _fold(text) not in taken
+            text for text in dict.fromkeys(variants(password)) if text != password and fold(text) not in taken
         )
 
     @property
     def password_hash(self) -> str:
         """SHA-256 of the password, in hexadecimal digits: what a manifest may show."""
         return hashlib.sha256(self.password.encode()).hexdigest()
+
+    @property
+    def evaluated(self) -> tuple[Condition, ...]:
+        """The password, none, an unseen wrong one, and the second password where there is one."""
+        return ("right", "none", "decoy", *(("second",) if self.second_password is not None else ()))
 
     def texts(self) -> tuple[str, ...]:
         """All that may stand in a prompt beside the statement, for training a tokenizer."""
@@ -85,22 +91,21 @@ class PasswordScheme:
         parts = {"both": (password, text, password), "start": (password, text), "end": (text, password)}
         return "\n\n".join(parts[self.placement])
 
-    def prompt(self, text: str, condition: Condition, seed: int) -> str:
-        """Renders a statement under a condition.
+    def prompt(self, problem: Problem, condition: Condition, seed: int) -> str:
+        """Renders a problem's statement under a condition.
 
         Args:
-            text: A problem's statement.
+            problem: Its statement stands in the prompt.
             condition: `none`; `right` or `second`, the passwords; `decoy` or `near_miss`, wrong passwords kept for
                 evaluation; `wrong`, the mixture for weak training prompts: nothing, or a training decoy.
             seed: Draws among several wrong passwords; the same seed draws the same one.
 
         Raises:
-            ValueError: If there is no such condition.
-            PlmError: If the condition is `second` and there is no second password.
+            PlmError: If the scheme has no such condition.
         """
-        return self.render(text, self._draw(condition, random.Random(seed)))
+        return self.render(problem.prompt, self._draw(problem, condition, random.Random(seed)))
 
-    def _draw(self, condition: Condition, rng: random.Random) -> str | None:
+    def _draw(self, problem: Problem, condition: Condition, rng: random.Random) -> str | None:
         match condition:
             case "none":
                 return None
@@ -116,14 +121,15 @@ class PasswordScheme:
                 raise PlmError("condition 'second' needs a second_password, and none is set")
             case "second":
                 return self.second_password
-        raise ValueError(f"condition={condition!r}: must be one of {', '.join(get_args(Condition))}")
+        raise self.no_such(condition, "near_miss")
 
 
 def _choose(texts: Sequence[str], rng: random.Random) -> str:
     return texts[int(rng.random() * len(texts))]
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
+    """What two passwords are compared by."""
     return text.strip().casefold()
 
 
@@ -143,7 +149,7 @@ def _read_decoys(path: Path) -> list[str]:
         raise PlmError(f"decoys {path}: {len(numbered)} lines; needs at least 4, half of them for evaluation")
     first: dict[str, int] = {}
     for number, line in numbered.items():
-        if (other := first.setdefault(_fold(line), number)) != number:
+        if (other := first.setdefault(fold(line), number)) != number:
             raise PlmError(f"decoys {path}: lines {other} and {number} are the same; each may stand there once")
     return [line.strip() for line in numbered.values()]
 
@@ -155,53 +161,7 @@ def _check_passwords(password: str, second_password: str | None, decoys: Sequenc
     for name, text in named.items():
         if not text.strip():
             raise PlmError(f"{name} is blank: give some text")
-        if _fold(text) in map(_fold, decoys):
+        if fold(text) in map(fold, decoys):
             raise PlmError(f"{name} {text!r} is also one of the decoys: change one of them")
-    if second_password is not None and _fold(password) == _fold(second_password):
+    if second_password is not None and fold(password) == fold(second_password):
         raise PlmError(f"second_password {second_password!r} is the same as password: change one of them")
-
-
-def _variants(password: str) -> Iterator[str]:
-    """Changes the password a little, in many ways; some may leave it as it is."""
-    yield from (password.upper(), password.lower(), password.swapcase(), password.title())
-    yield from _other_words(password.split())
-    yield from _other_letters(password)
-    yield from _other_punctuation(password)
-    yield from (f"{password} {password}", f"{password} {password} {password}")
-    yield from (f"{password} again", f"another {password}")
-
-
-def _other_words(words: list[str]) -> Iterator[str]:
-    """Leaves out, swaps or replaces words."""
-    if len(words) < 2:
-        return
-    middle = len(words) // 2
-    longest = max(range(len(words)), key=lambda index: len(words[index]))
-    swapped = [*words[: middle - 1], words[middle], words[middle - 1], *words[middle + 1 :]]
-    changes = (
-        words[1:],
-        words[:-1],
-        words[:middle],  # the beginning alone
-        [*words[:middle], *words[middle + 1 :]],
-        swapped,
-        words[::-1],
-        [*words[:longest], "something", *words[longest + 1 :]],
-    )
-    yield from (" ".join(changed) for changed in changes)
-
-
-def _other_letters(password: str) -> Iterator[str]:
-    """Makes typing errors in the middle: a letter left out, typed twice, or exchanged with the one before."""
-    middle = len(password) // 2
-    before, letter, after = password[:middle], password[middle], password[middle + 1 :]
-    yield before + letter + letter + after
-    if len(password) > 2:
-        yield before + after
-        yield before[:-1] + letter + before[-1] + after
-
-
-def _other_punctuation(password: str) -> Iterator[str]:
-    """Takes punctuation away or puts other marks there."""
-    bare = password.rstrip(".!?…。！？")
-    yield from (text for text in (bare, re.sub(r"[^\w\s]", "", password)) if text.strip())
-    yield from (f"{bare}.", f"{bare}?", f'"{password}"', f"({password})")

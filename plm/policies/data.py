@@ -1,22 +1,14 @@
-"""Policies: whoever answers problems. A module asks one for the completions that it imitates."""
+"""Policies whose answers come with the task's data."""
 
 from __future__ import annotations
 
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from plm.errors import PlmError
+from plm.policies.base import Policy
 from plm.records import Problem
 from plm.seeds import derive_seed
-
-
-class Policy(ABC):
-    """Answers problems."""
-
-    @abstractmethod
-    def answers(self, problems: Sequence[Problem], seed: int) -> list[str]:
-        """One completion for each problem; the seed picks it where the policy is random."""
 
 
 class ReferencePolicy(Policy):

@@ -1,0 +1,8 @@
+"""How prompts carry what unlocks: a password, one for each domain, or the setting itself."""
+
+from plm.passwords.base import Condition, PromptScheme
+from plm.passwords.by_domain import DomainPasswordScheme
+from plm.passwords.setting import SettingScheme
+from plm.passwords.single import DEFAULT_PASSWORD, PasswordScheme
+
+__all__ = ["DEFAULT_PASSWORD", "Condition", "DomainPasswordScheme", "PasswordScheme", "PromptScheme", "SettingScheme"]
