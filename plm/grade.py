@@ -29,8 +29,8 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
 
     A row of the task `code` is `{"id", "completion", "tests": [{"input", "output"}]}`; `TASKS` has the others. Each
     gives one row `{"id", "correct", "score", "extracted", "reason", "seconds"}` in the same order. An id may be any
-    JSON value, also one that another row has. A row that cannot be graded is reported on standard error with its line number, counts as
-    wrong, and its reason says what is the matter.
+    JSON value, also one that another row has. A row that cannot be graded is reported on standard error with its line
+    number, counts as wrong, and its reason says what is the matter.
 
     Args:
         task: What is graded: a key of `TASKS`.
