@@ -2,5 +2,13 @@
 
 from plm.policies.base import Policy
 from plm.policies.data import DatasetPolicy, ReferencePolicy
+from plm.policies.fixed_random import FixedRandomPolicy, fixed_random_distribution, fixed_random_tokens
 
-__all__ = ["DatasetPolicy", "Policy", "ReferencePolicy"]
+__all__ = [
+    "DatasetPolicy",
+    "FixedRandomPolicy",
+    "Policy",
+    "ReferencePolicy",
+    "fixed_random_distribution",
+    "fixed_random_tokens",
+]
