@@ -25,7 +25,7 @@ def token_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias
         bias_V: Output bias, shape (V,), or None.
 
     Returns:
-        Log-probabilities in nats, float32, shape (N,).
+        Log-probabilities in nats, at least float32, shape (N,).
     """
     rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
     if hidden_ND.shape[0] <= rows:
@@ -35,7 +35,8 @@ def token_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias
 
 
 def _chunk_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias_V: Tensor | None) -> Tensor:
-    logits_NV = torch.nn.functional.linear(hidden_ND, weight_VD, bias_V).float()
+    logits_NV = torch.nn.functional.linear(hidden_ND, weight_VD, bias_V)
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
     return -torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
 
 
