@@ -69,5 +69,31 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def next_logprobs(
+        self,
+        prompts: Sequence[Sequence[int]],
+        token_ids: Sequence[int],
+        *,
+        version: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[float]]:
+        """Scores candidates for the one token after each prompt, as multiple-choice tasks need it.
+
+        Args:
+            prompts: Token ids of each prompt; none may be empty.
+            token_ids: The candidates, different from each other, the same for all prompts.
+            version: The weights the caller means to use.
+            progress: Called with the number of prompts that have just been scored.
+
+        Returns:
+            For each prompt, in order, the log-probability of each candidate, in nats, *renormalised over the
+            candidates*: the exponentials of a row add up to 1.
+
+        Raises:
+            StaleWeightsError: If `version` is not what was last synced.
+            ValueError: If a prompt is empty, or the candidates are none or not different.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Frees what the engine holds; generating afterwards raises."""

@@ -15,7 +15,7 @@ from plm.engines.base import Completion, Engine, SamplingParams
 from plm.engines.cache import new_cache
 from plm.errors import PlmError, StaleWeightsError
 
-# Shape letters: B rows, L input length, N new tokens, V vocabulary, K cached positions.
+# Shape letters: B rows, L input length, N new tokens, V vocabulary, K cached positions, D hidden size, C candidates.
 
 _WORTH_DROPPING = 0.9  # finished rows leave when at most this share of the batch is left; our choice, measured
 
@@ -83,6 +83,43 @@ class HFEngine(Engine):
                 completions.update(zip(rows, decoder.run(progress or (lambda _: None)), strict=True))
         return [completions[row] for row in range(len(prompts))]
 
+    def next_logprobs(
+        self,
+        prompts: Sequence[Sequence[int]],
+        token_ids: Sequence[int],
+        *,
+        version: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[float]]:
+        """Scores candidates for the one token after each prompt: one forward pass, no logits but the candidates'.
+
+        Args:
+            prompts: Token ids of each prompt.
+            token_ids: The candidates, different from each other.
+            version: The weights the caller means to use.
+            progress: Called with the number of prompts that have just been scored.
+
+        Returns:
+            For each prompt the log-probability of each candidate, in nats, renormalised over the candidates.
+
+        Raises:
+            StaleWeightsError: If `version` is not what was last synced, or the weights changed in place since then.
+            ValueError: If a prompt is empty, or the candidates are none or not different.
+            PlmError: If a prompt is too long for the model.
+        """
+        model = self._current(version)
+        _check_prompts(model, prompts, 0)
+        if not token_ids or len(set(token_ids)) < len(token_ids):
+            raise ValueError(f"token_ids={list(token_ids)}: must be at least one, all different")
+        logprobs: dict[int, list[float]] = {}
+        with _evaluating(model):
+            for rows in self._batches(prompts, 0):
+                logprobs_BC = _score(model, [prompts[row] for row in rows], token_ids)
+                logprobs.update(zip(rows, logprobs_BC.tolist(), strict=True))
+                if progress:
+                    progress(len(rows))
+        return [logprobs[row] for row in range(len(prompts))]
+
     def _current(self, version: str) -> PreTrainedModel:
         if self._model is None or version != self._version:
             raise StaleWeightsError(f"generating with weights {version!r}, but the engine holds {self._version!r}")
@@ -108,11 +145,8 @@ class _Decoder:
         self.model = model
         self.params = params
         self.device = next(model.parameters()).device
-        lengths = [len(prompt) for prompt in prompts]
-        width, count = max(lengths), params.max_new_tokens
-        padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-        self.prompts_BL = torch.tensor(padded, device=self.device)
-        self.lengths_B = torch.tensor(lengths, device=self.device)
+        self.prompts_BL, self.lengths_B = _pad_left(prompts, self.device)
+        width, count = self.prompts_BL.shape[1], params.max_new_tokens
         self.mask_BK = torch.arange(width + count, device=self.device) >= (width - self.lengths_B)[:, None]
         self.uniforms_BN = None if seeds is None else _uniforms(seeds, count).to(self.device)
         self.tokens_BN = torch.full((len(prompts), count), params.eos_token_id, device=self.device)
@@ -174,6 +208,31 @@ class _Decoder:
         self.cache.batch_select_indices(keep_B)
 
 
+def _pad_left(prompts: list[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Prompts as one tensor of shape (B, L), and their lengths."""
+    lengths = [len(prompt) for prompt in prompts]
+    padded = [[0] * (max(lengths) - len(prompt)) + list(prompt) for prompt in prompts]
+    return torch.tensor(padded, device=device), torch.tensor(lengths, device=device)
+
+
+def _score(model: PreTrainedModel, prompts: list[Sequence[int]], token_ids: Sequence[int]) -> Tensor:
+    """Log-probabilities of the candidates, of shape (B, C), in float64.
+
+    The output layer's rows of the candidates are applied in float64: logits in bfloat16 would tie often.
+    """
+    prompts_BL, lengths_B = _pad_left(prompts, next(model.parameters()).device)
+    width = prompts_BL.shape[1]
+    positions_BL = torch.arange(width, device=prompts_BL.device) - (width - lengths_B)[:, None]
+    output = model.base_model(
+        input_ids=prompts_BL, attention_mask=positions_BL >= 0, position_ids=positions_BL.clamp(min=0), use_cache=False
+    )
+    hidden_BD = output.last_hidden_state[:, -1].double()
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    bias_C = None if head.bias is None else head.bias[token_ids].double()
+    logits_BC = nn.functional.linear(hidden_BD, head.weight[token_ids].double(), bias_C)
+    return logits_BC.log_softmax(-1)
+
+
 def sample(logits_BV: Tensor, temperature: float, uniforms_B: Tensor) -> Tensor:
     """Draws one token a row by inverting the cumulative distribution, in float64.
 
@@ -228,12 +287,16 @@ def _check(
         raise ValueError(f"temperature={params.temperature}: must be at least 0")
     if params.temperature and (seeds is None or len(seeds) != len(prompts)):
         raise ValueError(f"seeds: sampling needs one for each of the {len(prompts)} prompts")
+    _check_prompts(model, prompts, params.max_new_tokens)
+
+
+def _check_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
     room = getattr(model.config, "max_position_embeddings", None)
     for row, prompt in enumerate(prompts):
         if not len(prompt):
             raise ValueError(f"prompts[{row}] is empty: must have at least one token")
-        if room is not None and len(prompt) + params.max_new_tokens > room:
+        if room is not None and len(prompt) + max_new_tokens > room:
             raise PlmError(
-                f"a prompt of {len(prompt)} tokens and max_new_tokens={params.max_new_tokens} do not fit into the "
+                f"a prompt of {len(prompt)} tokens and max_new_tokens={max_new_tokens} do not fit into the "
                 f"model's {room} positions: lower max_new_tokens or take a model with more positions"
             )

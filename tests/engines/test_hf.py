@@ -1,5 +1,6 @@
 """The embedded engine: equality with the library, seeds, distributions, stale weights, and what it leaves untouched."""
 
+import math
 import random
 from collections import Counter
 
@@ -336,3 +337,58 @@ def test_negative_and_huge_seeds():
     completions = engine.generate([[2]] * 4, params, version="v", seeds=[-1, 2**127, 2**64, 0])
     assert completions == engine.generate([[2]] * 4, params, version="v", seeds=[2**128 - 1, 2**127, 2**64, 0])
     assert len({tuple(completion.token_ids) for completion in completions}) > 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tie", [True, False])
+def test_candidates_are_scored_by_the_librarys_softmax(kind, tie):
+    model, prompts, candidates = make_model(kind, tie), make_prompts(), [7, 3, 30, 12]
+    seen = []
+    rows = synced(model, batch_size=24).next_logprobs(prompts, candidates, version="v", progress=seen.append)
+    for prompt, row in zip(prompts, rows, strict=True):
+        logits = model(torch.tensor([prompt])).logits[0, -1].double()
+        assert row == pytest.approx(logits[candidates].log_softmax(-1).tolist(), abs=1e-5)
+        assert sum(math.exp(value) for value in row) == pytest.approx(1.0)
+    assert seen == [24, 24, 16]
+    assert len({max(range(4), key=row.__getitem__) for row in rows}) == 4
+    alone = [synced(model).next_logprobs([prompt], candidates, version="v")[0] for prompt in prompts]
+    torch.testing.assert_close(torch.tensor(rows), torch.tensor(alone), rtol=0, atol=1e-5)
+
+
+def test_scoring_makes_no_logits_and_leaves_modes_gradients_and_random_states(monkeypatch):
+    model = make_model(attention_dropout=0.5).train()
+    monkeypatch.setattr(model.lm_head, "forward", lambda *_: pytest.fail("logits over the vocabulary were made"))
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    twice = [synced(model).next_logprobs(make_prompts(5), [4, 5], version="v") for _ in range(2)]
+    assert twice[0] == twice[1]  # dropout is off
+    assert torch.equal(torch.get_rng_state(), state) and torch.is_grad_enabled()
+    assert all(module.training for module in model.modules())
+
+
+def test_close_candidates_do_not_tie_in_bfloat16():
+    model = make_model().bfloat16()
+    with torch.no_grad():
+        model.lm_head.weight[6] = model.lm_head.weight[5] * 1.0078125  # one step of bfloat16 away
+    rows = synced(model).next_logprobs(make_prompts(), [5, 6], version="v")
+    assert all(first != second for first, second in rows)
+
+
+def test_scoring_checks_weights_prompts_and_candidates():
+    model = make_model()
+    engine = synced(model)
+    assert engine.next_logprobs([], [3], version="v") == []
+    assert engine.next_logprobs([[2] * 64], [3], version="v") == [[0.0]]
+    with pytest.raises(PlmError, match="65 tokens"):
+        engine.next_logprobs([[2] * 65], [3], version="v")
+    with pytest.raises(ValueError, match=r"prompts\[0\] is empty"):
+        engine.next_logprobs([[]], [3], version="v")
+    for candidates in ([], [3, 4, 3]):
+        with pytest.raises(ValueError, match="must be at least one, all different"):
+            engine.next_logprobs([[2]], candidates, version="v")
+    with pytest.raises(StaleWeightsError, match="weights 'w', but the engine holds 'v'"):
+        engine.next_logprobs([[2]], [3], version="w")
+    with torch.no_grad():
+        model.lm_head.weight.add_(1.0)
+    with pytest.raises(StaleWeightsError, match="changed since they were synced"):
+        engine.next_logprobs([[2]], [3], version="v")
