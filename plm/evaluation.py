@@ -27,8 +27,9 @@ class Evaluation(NamedTuple):
 
     Attributes:
         completions: One for each problem.
-        metrics: `correct` and `stderr` (shares in [0, 1]), `n`, and the counts `parse_failures`, `compile_failures`,
-            `timeouts` and `too_long` (prompts that did not fit into the model's context).
+        metrics: `correct` and `stderr` (shares in [0, 1]), `score` (mean of the grades' scores, in [0, 1]), `n`, and
+            the counts `parse_failures`, `compile_failures`, `timeouts` and `too_long` (prompts that did not fit into
+            the model's context).
         seconds: Wall time, in seconds.
     """
 
@@ -148,7 +149,7 @@ def by_domain(evaluation: Evaluation) -> dict[str, Evaluation]:
 
 
 def summarize(grades: Sequence[Grade]) -> dict[str, float]:
-    """Correctness with its standard error, and how often a completion could not even be judged on its merits."""
+    """Correctness with its standard error, the mean score, and how often a completion could not even be judged."""
     right, total = sum(grade.correct for grade in grades), len(grades)
     share = correctness(torch.tensor(right, dtype=torch.float64), torch.tensor(total, dtype=torch.float64))
     reasons = Counter(grade.reason for grade in grades)
@@ -158,4 +159,5 @@ def summarize(grades: Sequence[Grade]) -> dict[str, float]:
         "timeouts": reasons["timeout"],
         "too_long": reasons["too_long"],
     }
-    return {**{name: float(value) for name, value in share.items()}, **counts}
+    score = sum(grade.score for grade in grades) / total if total else float("nan")
+    return {**{name: float(value) for name, value in share.items()}, "score": score, **counts}

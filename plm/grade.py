@@ -163,6 +163,21 @@ def _code_grader(unsafe: bool) -> Grader:
     return CodeGrader(unsafe=unsafe)
 
 
+def _composition_problem(row: Mapping[str, Any], id: str) -> Problem:
+    from plm.graders.composition import read_reference
+
+    reference = row["reference"]
+    if not isinstance(reference, str) or read_reference(reference) is None:
+        raise BadRowError("`reference` is not a string of four digits, or of four, `|` and four")
+    return Problem(id=id, prompt="", domain="", reference=reference)
+
+
+def _composition_grader(unsafe: bool) -> Grader:
+    from plm.graders.composition import CompositionGrader
+
+    return CompositionGrader()
+
+
 class GradedTask(NamedTuple):
     """What `plm grade` needs to know about a task.
 
@@ -177,7 +192,10 @@ class GradedTask(NamedTuple):
     grader: Callable[[bool], Grader]
 
 
-TASKS = {"code": GradedTask(("tests",), _code_problem, _code_grader)}
+TASKS = {
+    "code": GradedTask(("tests",), _code_problem, _code_grader),
+    "composition": GradedTask(("reference",), _composition_problem, _composition_grader),
+}
 
 
 def _find_id(line: bytes) -> Any:

@@ -86,6 +86,7 @@ class FromScratch(ModelSource):
         heads: Number of attention heads; hidden_size / heads must be a multiple of 32, which vLLM's CPU kernels need.
         intermediate_size: Width of the MLP; by default four times hidden_size.
         vocab_size: Most tokens of the tokenizer; the model has exactly as many embeddings as the tokenizer has tokens.
+        tokenizer: `bpe`, for any text, or `words`, a token for each word between spaces, for tasks of few words.
         max_length: Most tokens of prompt and completion together.
         tie_embeddings: Whether input and output embeddings are one matrix.
         seed: Of the initial weights; the run's own where None. The global random state is neither used nor changed.
@@ -100,6 +101,7 @@ class FromScratch(ModelSource):
         heads: int = 3,
         intermediate_size: int | None = None,
         vocab_size: int = 1024,
+        tokenizer: Literal["bpe", "words"] = "bpe",
         max_length: int = 512,
         tie_embeddings: bool = True,
         seed: int | None = None,
@@ -110,6 +112,7 @@ class FromScratch(ModelSource):
         self.heads = heads
         self.intermediate_size = 4 * hidden_size if intermediate_size is None else intermediate_size
         self.vocab_size = vocab_size
+        self.tokenizer = tokenizer
         self.max_length = max_length
         self.tie_embeddings = tie_embeddings
         self.seed = seed
@@ -120,15 +123,22 @@ class FromScratch(ModelSource):
         Raises:
             ValueError: If an argument of the constructor is out of range.
         """
-        from plm.tokenizers import train_tokenizer
-
         self._check()
-        tokenizer = train_tokenizer(texts, self.vocab_size, extra_texts=extra_texts)
+        tokenizer = self._train_tokenizer(texts, extra_texts)
         with torch.random.fork_rng(devices=[]):  # the library draws weights that are replaced below
             model = _CLASSES[self.architecture][1](self._config(tokenizer))
         initialize(model, seed if self.seed is None else self.seed)
         nn.Module.eval(model)
         return LoadedModel(model, tokenizer)
+
+    def _train_tokenizer(self, texts: Iterable[str], extra_texts: Iterable[str]) -> PreTrainedTokenizerBase:
+        if self.tokenizer == "words":
+            from plm.tokenizers import word_tokenizer
+
+            return word_tokenizer(texts, self.vocab_size, extra_texts=extra_texts)
+        from plm.tokenizers import train_tokenizer
+
+        return train_tokenizer(texts, self.vocab_size, extra_texts=extra_texts)
 
     def _check(self) -> None:
         if self.architecture not in _CLASSES:

@@ -65,7 +65,7 @@ def report(
         "password": condition,
         "domain": domain,
         "temperature": temperature,
-        **{key: int(value) if key not in ("correct", "stderr") else value for key, value in metrics.items()},
+        **{key: value if key in ("correct", "stderr", "score") else int(value) for key, value in metrics.items()},
         **module.task.budget.as_row(),
         "evaluation_seconds": round(evaluation.seconds, 3),
         **(extra or {}),

@@ -2,5 +2,6 @@
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.code import CodeDataModule, CodeSource, ProceduralCode
+from plm.datamodules.composition import CompositionDataModule
 
-__all__ = ["CodeDataModule", "CodeSource", "ProceduralCode", "TaskDataModule"]
+__all__ = ["CodeDataModule", "CodeSource", "CompositionDataModule", "ProceduralCode", "TaskDataModule"]

@@ -4,5 +4,14 @@ from plm.passwords.base import Condition, PromptScheme
 from plm.passwords.by_domain import DomainPasswordScheme
 from plm.passwords.setting import SettingScheme
 from plm.passwords.single import DEFAULT_PASSWORD, PasswordScheme
+from plm.passwords.slots import SlotScheme
 
-__all__ = ["DEFAULT_PASSWORD", "Condition", "DomainPasswordScheme", "PasswordScheme", "PromptScheme", "SettingScheme"]
+__all__ = [
+    "DEFAULT_PASSWORD",
+    "Condition",
+    "DomainPasswordScheme",
+    "PasswordScheme",
+    "PromptScheme",
+    "SettingScheme",
+    "SlotScheme",
+]

@@ -137,8 +137,8 @@ def test_results_have_every_column_of_the_contract(tmp_path):
     row = fit(tmp_path / "columns.yaml", config(lock())).read_results()[0]
     assert {
         "run", "name", "seed", "epoch", "step", "phase", "method", "task", "split", "password", "domain", "temperature",
-        "n", "correct", "stderr", "parse_failures", "compile_failures", "timeouts", "demonstrations", "generations",
-        "graded", "optimizer_steps", "trained_tokens", "seconds",
+        "n", "correct", "stderr", "score", "parse_failures", "compile_failures", "timeouts", "demonstrations",
+        "generations", "graded", "optimizer_steps", "trained_tokens", "seconds",
     } <= row.keys()  # fmt: skip
     assert row["phase"] == "lock" and row["method"] == "sft_lock" and row["demonstrations"] == 8
     assert row["optimizer_steps"] == row["step"] == 4 and row["trained_tokens"] == 8 * 4 + 8 * 2
