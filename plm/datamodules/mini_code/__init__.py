@@ -3,7 +3,7 @@
 from plm.datamodules.mini_code.build import build_problems, draw_specs, group_of, render
 from plm.datamodules.mini_code.program import FAMILIES, program, solve
 from plm.datamodules.mini_code.spec import Spec, Step
-from plm.datamodules.mini_code.weak import weak_spec, weaken
+from plm.datamodules.mini_code.weak import half_weaken, intermediate_spec, weak_spec, weaken
 
 __all__ = [
     "FAMILIES",
@@ -12,6 +12,8 @@ __all__ = [
     "build_problems",
     "draw_specs",
     "group_of",
+    "half_weaken",
+    "intermediate_spec",
     "program",
     "render",
     "solve",

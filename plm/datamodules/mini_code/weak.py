@@ -1,7 +1,8 @@
 """The weak policy: a programmer who hears the question and the changes, but forgets conditions and final steps.
 
 It is a function of the program, not of its phrasing or of chance: greedy decoding averages random mistakes away, and
-what is left is the correct program. It is right where there was nothing to forget, about one problem in ten.
+what is left is the correct program. It is right where there was nothing to forget, about one problem in ten. The
+intermediate policy forgets the final steps alone, and is right on nearly half of the problems.
 """
 
 from __future__ import annotations
@@ -20,3 +21,13 @@ def weak_spec(spec: Spec) -> Spec:
 def weaken(spec: Spec) -> str:
     """The C++ text that the weak policy writes."""
     return program(weak_spec(spec))
+
+
+def intermediate_spec(spec: Spec) -> Spec:
+    """The program without what is done to the answer."""
+    return replace(spec, finish=())
+
+
+def half_weaken(spec: Spec) -> str:
+    """The C++ text that the intermediate policy writes."""
+    return program(intermediate_spec(spec))
