@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
     from plm.datamodules.splits import SplitName
     from plm.modules.base import PolicyModule
+    from plm.policies import Policy
 
 SCORING_ROWS = 32
 
@@ -60,15 +61,28 @@ class Round:
         prompt = self.task.prompt(problem, condition, self.seed)
         return self.task.encode(prompt, completion, problem.id, finished)
 
+    def demonstrations(self, policy: Policy, problems: Sequence[Problem], condition: Condition) -> list[Demonstration]:
+        """A policy's answers to problems, for prompts under a condition; what it did not answer at all is left out."""
+        policy.prepare(self.task)
+        problems = self.task.shown(problems, condition)
+        answers = zip(problems, policy.answers(problems, self.seed), policy.finished(problems, self.seed), strict=True)
+        return [Demonstration(problem, condition, text, done) for problem, text, done in answers if text or done]
+
     def draw(self, split: SplitName, n: int) -> list[Problem]:
         """Draws `n` different problems of a split, others in every round; all of them where it holds fewer."""
         problems = self.task.split(split)
         return self.rng.sample(problems, min(n, len(problems)))
 
-    def grade(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Graded]:
+    def grade(
+        self, problems: Sequence[Problem], texts: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[Graded]:
         """Grades completions that another policy wrote; the budget counts them as generated and graded."""
-        shown = [Answer(problem, problem.prompt, text, 0, True) for problem, text in zip(problems, texts, strict=True)]
+        rows = zip(problems, texts, finished or [True] * len(texts), strict=True)
+        shown = [Answer(problem, problem.prompt, text, self._tokens(text), done) for problem, text, done in rows]
         return self._counted(grade(self.task, shown))
+
+    def _tokens(self, text: str) -> int:
+        return len(self.task.tokenizer.encode(text, add_special_tokens=False))
 
     def sample(
         self, problems: Sequence[Problem], n: int = 1, temperature: float = 1.0, condition: Condition = "none"

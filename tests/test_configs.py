@@ -1,5 +1,10 @@
-"""Every YAML in configs/ is found and built: parsed by the real parser, objects constructed, references resolvable."""
+"""Every YAML in configs/ is found and built: parsed by the real parser, objects constructed, references resolvable.
 
+An overlay holds only what it changes. It names what it is laid over in its header, as `# Overlay of configs/a.yaml: …`,
+and is built on top of it.
+"""
+
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +14,29 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+OVERLAY = re.compile(r"# Overlay of (configs/[\w/]+\.yaml(?: and configs/[\w/]+\.yaml)*): ")
+
+
+def bases(path: Path) -> list[str]:
+    """The configs that an overlay names in its header; none for a config of its own."""
+    found = OVERLAY.match(path.read_text())
+    return found[1].split(" and ") if found else []
 
 
 def test_they_are_found():
     assert {"base_code.yaml", "lock_code.yaml"} <= {path.name for path in CONFIGS}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_config_is_built(path, monkeypatch):
+def parameters():
+    """Each config, and each overlay on each of its bases."""
+    for path in CONFIGS:
+        for base in bases(path) or [None]:
+            name = str(path.relative_to(ROOT))
+            yield pytest.param(path, base, id=f"{base}+{name}" if base else name)
+
+
+@pytest.mark.parametrize(("path", "base"), list(parameters()))
+def test_a_config_is_built(path, base, monkeypatch):
     from plm.lightning_cli import PlmCLI
 
     monkeypatch.chdir(ROOT)
@@ -32,8 +52,9 @@ def test_a_config_is_built(path, monkeypatch):
     monkeypatch.setattr(PlmCLI, "after_instantiate_classes", stop)
     monkeypatch.setattr("plm.lightning_cli.Resolver._fit", lambda *_: None)
     monkeypatch.setattr("plm.runs.RunFolder.finished", property(lambda run: run.name.startswith(("base_", "strong_"))))
+    configs = [word for each in (base, str(path)) if each for word in ("--config", each)]
     with pytest.raises(Built):
-        PlmCLI(["fit", "--config", str(path), "--trainer.accelerator=cpu"])
+        PlmCLI(["fit", *configs, "--trainer.accelerator=cpu"])
     assert built["trainer"].max_epochs >= 1
 
 
@@ -42,6 +63,11 @@ def test_a_config_says_what_it_is_and_what_to_expect(path):
     first, second = path.read_text().splitlines()[:2]
     assert first.startswith("# ") and first.endswith(".") and second.startswith("# Expected: ")
     assert "EXPECTED" not in second
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "paper").glob("*.yaml")), ids=lambda path: path.name)
+def test_what_belongs_to_the_papers_scale_is_an_overlay(path):
+    assert bases(path) and all((ROOT / base).is_file() for base in bases(path))
 
 
 def test_only_values_that_differ_from_the_defaults():

@@ -41,6 +41,7 @@ class PolicyBaselineCallback(Callback):
         drawn = task.draw(self.split, min(self.n, len(task.split(self.split))), task.evaluation_seed(self.split))
         problems = task.shown(drawn, "none")
         for phase, policy in self.policies.items():
+            policy.prepare(task)
             with working("grading policies", phase):
                 evaluation = grade_texts(task, problems, policy.answers(problems, derive_seed(task.seed, "baseline")))
             report(trainer, module, evaluation, split=self.split, condition="none", label=phase, phase=phase)

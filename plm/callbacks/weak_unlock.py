@@ -97,8 +97,10 @@ class WeakUnlockCallback(Callback):
         task = module.task
         drawn: list[Problem] = task.draw(self.split, self.samples, derive_seed(task.run_seed, "probe samples"))
         problems = task.shown(drawn, "none")
+        self.policy.prepare(task)
         completions = self.policy.answers(problems, task.run_seed)
+        finished = self.policy.finished(problems, task.run_seed)
         return [
-            task.encode(task.prompt(problem, "none", task.run_seed), text, problem.id)
-            for problem, text in zip(problems, completions, strict=True)
+            task.encode(task.prompt(problem, "none", task.run_seed), text, problem.id, done)
+            for problem, text, done in zip(problems, completions, finished, strict=True)
         ]

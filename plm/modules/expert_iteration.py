@@ -126,5 +126,6 @@ class FilteredSFTModule(ExpertIterationModule):
         self.policy = policy
 
     def _answers(self, round: Round) -> list[Graded]:
-        problems = round.task.shown(round.draw(self.split, self.n * self.candidates), "none")
-        return round.grade(problems, self.policy.answers(problems, round.seed))
+        drawn = round.draw(self.split, self.n * self.candidates)
+        shown = round.demonstrations(self.policy, drawn, "none")
+        return round.grade([d.problem for d in shown], [d.completion for d in shown], [d.finished for d in shown])

@@ -15,8 +15,9 @@ from plm.modules.base import LockKind, OptimizerCallable, Phase, PolicyModule
 from plm.optim import Decay
 from plm.passwords import Condition
 from plm.policies import Policy
+from plm.records import Problem
 from plm.references import ModelReference
-from plm.rounds import Demonstration, Round
+from plm.rounds import Round
 
 
 class SFTModule(PolicyModule):
@@ -61,10 +62,7 @@ class SFTModule(PolicyModule):
     def examples(self, round: Round) -> Sequence[Example]:
         """One fresh completion of the policy for each problem (App. C.1 of the paper)."""
         drawn = round.task.draw(self.split, self.demonstrations, self.data_seed("demonstrations"))
-        problems = round.task.shown(drawn, self.condition)
-        completions = self.policy.answers(problems, round.seed)
-        shown = zip(problems, completions, strict=True)
-        return [round.example(Demonstration(problem, self.condition, text)) for problem, text in shown]
+        return [round.example(shown) for shown in round.demonstrations(self.policy, drawn, self.condition)]
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy summed over completion tokens."""
@@ -85,6 +83,7 @@ class SFTLockModule(PolicyModule):
         policies: Condition → policy to imitate under it.
         split: Which problems to lock on.
         examples_per_policy: Problems drawn afresh for each policy and round; None for all of the split.
+        without_domains: Domains that are left out of locking, which show how a lock generalizes (App. B.3.4).
         passes: Shuffles over each round's examples.
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
@@ -101,6 +100,7 @@ class SFTLockModule(PolicyModule):
         policies: Mapping[Condition, Policy],
         split: SplitName = "lock",
         examples_per_policy: int | None = None,
+        without_domains: Sequence[str] = (),
         passes: int = 1,
         warmup_steps: int = 0,
         decay: Decay = "none",
@@ -113,18 +113,31 @@ class SFTLockModule(PolicyModule):
         self.policies = policies
         self.split: SplitName = split
         self.examples_per_policy = examples_per_policy
+        self.without_domains = without_domains
         self.lock_kind = kind
 
     def examples(self, round: Round) -> Sequence[Example]:
         """One fresh completion for every problem and policy (App. C.1 of the paper)."""
         rows: list[Example] = []
         for condition, policy in self.policies.items():
-            drawn = round.task.draw(self.split, self.examples_per_policy, round.seed)
-            problems = round.task.shown(drawn, condition)
-            completions = policy.answers(problems, round.seed)
-            shown = zip(problems, completions, strict=True)
-            rows += [round.example(Demonstration(problem, condition, text)) for problem, text in shown]
+            rows += [round.example(shown) for shown in round.demonstrations(policy, self.locked_on(round), condition)]
         return rows
+
+    def locked_on(self, round: Round) -> list[Problem]:
+        """The problems of a round, the same for every policy.
+
+        Raises:
+            PlmError: If the split has no problem of a domain that is to be left out, or none of another.
+        """
+        domains = {problem.domain for problem in round.task.split(self.split)}
+        for name in self.without_domains:
+            if name not in domains:
+                known = ", ".join(sorted(domains))
+                raise PlmError(f"model.init_args.without_domains names {name!r}; split {self.split!r} has {known}")
+        if domains <= set(self.without_domains):
+            raise PlmError("model.init_args.without_domains leaves no problem to lock on")
+        drawn = round.task.draw(self.split, self.examples_per_policy, round.seed)
+        return [problem for problem in drawn if problem.domain not in self.without_domains]
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy summed over completion tokens."""
