@@ -1,6 +1,7 @@
 """Losses as pure functions. Each returns the sum over its unit; the base module divides by the units of the whole step.
 
-Shape letters: N trained tokens, D hidden size, V vocabulary, B rows, L tokens a row. Log-probabilities are in nats.
+Shape letters: N trained tokens, D hidden size, V vocabulary, K choices, B rows, L tokens a row, P pairs.
+Log-probabilities are in nats.
 """
 
 from __future__ import annotations
@@ -38,6 +39,72 @@ def _chunk_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bia
     logits_NV = torch.nn.functional.linear(hidden_ND, weight_VD, bias_V)
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
     return -torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
+
+
+def distribution_kl(
+    hidden_ND: Tensor, weight_VD: Tensor, distribution_V: Tensor, bias_V: Tensor | None = None
+) -> Tensor:
+    """KL(q || p) to one distribution over tokens: logsumexp(W h + b) - h·(Wᵀq) - b·q - H(q), App. G.2 of the paper.
+
+    With p = softmax(W h + b), sum_v q_v log p_v is linear in the logits, so that Wᵀq is one vector for all positions:
+    there is no target of shape (N, V), and the logits are as chunked as in `token_logprobs`. 0 where p = q.
+
+    Args:
+        hidden_ND: Last hidden states, shape (N, D).
+        weight_VD: Output embedding, shape (V, D); its gradient goes through Wᵀq too.
+        distribution_V: q, probabilities that sum to 1; zeros are allowed, shape (V,).
+        bias_V: Output bias, shape (V,), or None.
+
+    Returns:
+        Divergences in nats, at least float32, shape (N,).
+    """
+    rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
+    if hidden_ND.shape[0] <= rows:
+        normalizer_N = _chunk_logsumexp(hidden_ND, weight_VD, bias_V)
+    else:
+        parts = torch.split(hidden_ND, rows)
+        normalizer_N = torch.cat(
+            [checkpoint(_chunk_logsumexp, h, weight_VD, bias_V, use_reentrant=False) for h in parts]
+        )
+    q_V = distribution_V.to(normalizer_N.dtype)
+    with torch.autocast(hidden_ND.device.type, enabled=False):  # means over a vocabulary need their precision
+        mean_D = weight_VD.to(q_V.dtype).mT @ q_V
+        mean_logit_N = hidden_ND.to(q_V.dtype) @ mean_D + (0.0 if bias_V is None else bias_V.to(q_V.dtype) @ q_V)
+    return normalizer_N - mean_logit_N - torch.special.entr(q_V).sum()
+
+
+def _chunk_logsumexp(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
+    logits_NV = torch.nn.functional.linear(hidden_ND, weight_VD, bias_V)
+    return torch.logsumexp(logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), -1)
+
+
+def choices_kl(
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    choice_ids_K: Tensor,
+    probabilities_NK: Tensor,
+    bias_V: Tensor | None = None,
+) -> Tensor:
+    """KL(q || p) to a distribution over a few tokens, such as the letters of a question's choices (soft labels).
+
+    sum_k q_k (log q_k - log p(token k)), where p is over the whole vocabulary: 0 only where nothing is left for other
+    tokens. One forward pass gives all choices.
+
+    Args:
+        hidden_ND: Last hidden states at the positions that predict the choice, shape (N, D).
+        weight_VD: Output embedding, shape (V, D).
+        choice_ids_K: The choices' token ids, shape (K,).
+        probabilities_NK: q of each position, each line summing to 1; zeros are allowed, shape (N, K).
+        bias_V: Output bias, shape (V,), or None.
+
+    Returns:
+        Divergences in nats, at least float32, shape (N,).
+    """
+    choices = choice_ids_K.numel()
+    repeated = hidden_ND.repeat_interleave(choices, 0)
+    logprobs_NK = token_logprobs(repeated, weight_VD, choice_ids_K.repeat(len(hidden_ND)), bias_V).view(-1, choices)
+    q_NK = probabilities_NK.to(logprobs_NK.dtype)
+    return -torch.special.entr(q_NK).sum(-1) - (q_NK * logprobs_NK).sum(-1)
 
 
 def sft_loss(logprobs_BL: Tensor, weights_BL: Tensor) -> Tensor:
