@@ -14,6 +14,8 @@ from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
@@ -22,6 +24,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.pytorch_utils import Conv1D
 
 from plm.errors import PlmError
 from plm.files import atomic_folder
@@ -29,8 +32,11 @@ from plm.files import atomic_folder
 _CLASSES: dict[str, tuple[Callable[..., PretrainedConfig], Callable[[PretrainedConfig], PreTrainedModel]]] = {
     "llama": (LlamaConfig, LlamaForCausalLM),
     "gpt_neox": (GPTNeoXConfig, GPTNeoXForCausalLM),
+    "gpt2": (GPT2Config, GPT2LMHeadModel),
 }
-_OUTPUT_PROJECTIONS = ("self_attn.o_proj", "mlp.down_proj", "attention.dense", "mlp.dense_4h_to_h")
+_OUTPUT_PROJECTIONS = (
+    "self_attn.o_proj", "mlp.down_proj", "attention.dense", "mlp.dense_4h_to_h", "attn.c_proj", "mlp.c_proj",
+)  # fmt: skip
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -80,7 +86,8 @@ class FromScratch(ModelSource):
     initialisation reaches 0.82 in the same number of steps. Our choice; the paper trains no model from scratch.
 
     Args:
-        architecture: `llama`, or `gpt_neox` as in Pythia.
+        architecture: `llama`; `gpt_neox` as in Pythia; `gpt2`, whose learned positions learn tasks of one fixed format
+            sooner than rotary ones.
         hidden_size: Width of the residual stream.
         layers: Number of blocks.
         heads: Number of attention heads; hidden_size / heads must be a multiple of 32, which vLLM's CPU kernels need.
@@ -95,7 +102,7 @@ class FromScratch(ModelSource):
     def __init__(
         self,
         *,
-        architecture: Literal["llama", "gpt_neox"] = "llama",
+        architecture: Literal["llama", "gpt_neox", "gpt2"] = "llama",
         hidden_size: int = 96,
         layers: int = 3,
         heads: int = 3,
@@ -155,19 +162,25 @@ class FromScratch(ModelSource):
             hidden_size=self.hidden_size,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
-            intermediate_size=self.intermediate_size,
             vocab_size=len(tokenizer),
             max_position_embeddings=self.max_length,
             tie_word_embeddings=self.tie_embeddings,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
+            **self._own_names(),
         )
+
+    def _own_names(self) -> dict[str, float]:
+        """What the architectures call differently; the dropout that GPT-2 has by default is off, as in the others."""
+        if self.architecture == "gpt2":
+            return {"n_inner": self.intermediate_size, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        return {"intermediate_size": self.intermediate_size}
 
 
 @torch.no_grad()
 def initialize(model: nn.Module, seed: int) -> None:
-    """Draws the weights of a Llama or GPT-NeoX model anew, from a generator of its own.
+    """Draws the weights of a Llama, GPT-NeoX or GPT-2 model anew, from a generator of its own.
 
     Args:
         model: Changed in place, on whatever device it is.
@@ -178,11 +191,12 @@ def initialize(model: nn.Module, seed: int) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding):
             _draw(module.weight, module.embedding_dim**-0.5, generator)
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, (nn.Linear, Conv1D)):
+            inputs = module.weight.shape[0 if isinstance(module, Conv1D) else 1]
             if name.endswith(_OUTPUT_PROJECTIONS):
                 module.weight.zero_()
             elif module.weight not in embeddings:
-                _draw(module.weight, module.in_features**-0.5, generator)
+                _draw(module.weight, inputs**-0.5, generator)
             if module.bias is not None:
                 module.bias.zero_()
 

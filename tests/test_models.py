@@ -9,7 +9,14 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
-from transformers import AutoModelForCausalLM, GPTNeoXForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2LMHeadModel,
+    GPTNeoXForCausalLM,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+from transformers.pytorch_utils import Conv1D
 
 from plm.errors import PlmError
 from plm.models import FromScratch, LoadedModel, Pretrained, initialize, load_pretrained, save_model
@@ -37,7 +44,7 @@ def load(**arguments) -> LoadedModel:
 
 
 def linear_names(model) -> set[str]:
-    return {name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    return {name for name, module in model.named_modules() if isinstance(module, (torch.nn.Linear, Conv1D))}
 
 
 def test_constructing_reads_nothing_and_loading_takes_both_texts():
@@ -56,6 +63,7 @@ def test_constructing_reads_nothing_and_loading_takes_both_texts():
     [
         ("llama", LlamaForCausalLM, ("o_proj", "down_proj")),
         ("gpt_neox", GPTNeoXForCausalLM, ("attention.dense", "dense_4h_to_h")),
+        ("gpt2", GPT2LMHeadModel, ("attn.c_proj", "mlp.c_proj")),
     ],
 )
 @pytest.mark.parametrize("tie", [True, False])
@@ -70,8 +78,9 @@ def test_standard_deviations(architecture, expected, zero, tie):
         if name in zeros:
             assert not weight.any()
         else:
-            assert weight.std().item() == pytest.approx(weight.shape[1] ** -0.5, rel=0.02)
-            assert weight.mean().item() == pytest.approx(0, abs=0.01 * weight.shape[1] ** -0.5)
+            inputs = weight.shape[0 if architecture == "gpt2" else 1]  # its layers keep their weights transposed
+            assert weight.std().item() == pytest.approx(inputs**-0.5, rel=0.02)
+            assert weight.mean().item() == pytest.approx(0, abs=0.01 * inputs**-0.5)
         if (bias := weights.get(f"{name}.bias")) is not None:
             assert not bias.any()
     embedding, output = model.get_input_embeddings().weight, model.get_output_embeddings().weight
@@ -89,6 +98,21 @@ def test_weights_depend_on_the_seed_only_and_the_global_state_is_untouched():
     second, third = load(seed=3).model.state_dict(), load(seed=4).model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["model.embed_tokens.weight"], third["model.embed_tokens.weight"])
+
+
+def test_a_gpt2_is_as_wide_as_asked_and_drops_nothing():
+    model = load(architecture="gpt2", intermediate_size=96, max_length=32).model
+    assert model.transformer.h[0].mlp.c_fc.weight.shape == (64, 96)
+    assert model.transformer.wpe.weight.shape == (32, 64) and model.config.max_position_embeddings == 32
+    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.0}
+    assert model.transformer.wpe.weight.std().item() == pytest.approx(1 / 8, rel=0.1)
+
+
+def test_the_tokenizer_of_words_is_one_for_each_word(monkeypatch):
+    monkeypatch.delitem(sys.modules, "plm.tokenizers")  # the real ones
+    model, tokenizer = load(tokenizer="words")
+    assert tokenizer("add abcabc").input_ids == [4, 3] and len(tokenizer) == 3 + 3
+    assert model.get_input_embeddings().weight.shape == (6, 64)
 
 
 def test_zero_output_projections_make_the_first_logits_those_of_the_embedding():
@@ -116,7 +140,7 @@ def test_initialize_reaches_every_matrix():
         ({"hidden_size": 48, "heads": 3}, r"hidden_size=48: must be a multiple of 32 \* heads = 96"),
         ({"layers": 0}, "layers=0: must be at least 1"),
         ({"intermediate_size": 0}, "intermediate_size=0: must be at least 1"),
-        ({"architecture": "gpt2"}, "architecture='gpt2': must be one of llama, gpt_neox"),
+        ({"architecture": "bert"}, "architecture='bert': must be one of llama, gpt_neox, gpt2"),
     ],
 )
 def test_bad_arguments_name_argument_value_and_range(arguments, message):
@@ -124,7 +148,7 @@ def test_bad_arguments_name_argument_value_and_range(arguments, message):
         load(**arguments)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt_neox"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "gpt2"])
 @pytest.mark.parametrize("tie", [True, False])
 def test_saved_models_load_to_the_same_logits(tmp_path, architecture, tie):
     model, tokenizer = load(architecture=architecture, tie_embeddings=tie)

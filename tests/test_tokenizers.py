@@ -4,7 +4,7 @@ import pytest
 
 from plm.datamodules.mini_code import build_problems
 from plm.passwords import DEFAULT_PASSWORD, PasswordScheme
-from plm.tokenizers import EOS, PAD, train_tokenizer
+from plm.tokenizers import EOS, PAD, train_tokenizer, word_tokenizer
 
 UNICODE = (
     "",
@@ -98,3 +98,24 @@ def test_saves_and_loads(tokenizer, tmp_path):
 def test_a_vocabulary_smaller_than_the_bytes_is_refused():
     with pytest.raises(ValueError, match="at least 258"):
         train_tokenizer(["text"], 200)
+
+
+def test_a_token_for_each_word_and_nothing_more(tmp_path):
+    from transformers import AutoTokenizer
+
+    made = word_tokenizer(["fn0 fn1", "1 2 |"], extra_texts=["_", "pwd0"])
+    assert made.get_vocab() == {
+        PAD: 0, EOS: 1, "<unk>": 2, "fn0": 3, "fn1": 4, "1": 5, "2": 6, "|": 7, "_": 8, "pwd0": 9,
+    }  # fmt: skip
+    assert ids(made, "_ | fn1 2 1 |") == [8, 7, 4, 6, 5, 7] and made.decode([8, 7, 4]) == "_ | fn1"
+    assert (made.bos_token, made("1").input_ids) == (None, [5])
+    made.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert ids(loaded, "_ |  fn1\n2") == [8, 7, 4, 6] and (loaded.pad_token_id, loaded.eos_token_id) == (0, 1)
+    assert loaded.decode([5, 2, 6, 1], skip_special_tokens=True) == "1 <unk> 2"
+
+
+def test_an_unknown_word_is_seen_and_too_many_words_are_refused():
+    assert ids(word_tokenizer(["a b"]), "a c b") == [3, 2, 4]
+    with pytest.raises(ValueError, match="vocab_size=5: the texts have 6 words"):
+        word_tokenizer(["a b c"], 5)
