@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from plm.engines.base import Completion, Engine, SamplingParams
 from plm.engines.cache import new_cache
-from plm.errors import PlmError, StaleWeightsError
+from plm.engines.checks import check_candidates, check_requests, count_changes
+from plm.errors import StaleWeightsError
 
 # Shape letters: B rows, L input length, N new tokens, V vocabulary, K cached positions, D hidden size, C candidates.
 
@@ -44,7 +45,7 @@ class HFEngine(Engine):
 
     def sync(self, model: nn.Module, version: str) -> None:
         """Keeps a reference to the model; it must not be trained between this and `generate`."""
-        self._model, self._version, self._changes = cast(PreTrainedModel, model), version, _changes(model)
+        self._model, self._version, self._changes = cast(PreTrainedModel, model), version, count_changes(model)
 
     def close(self) -> None:
         """Lets go of the model."""
@@ -74,7 +75,7 @@ class HFEngine(Engine):
             PlmError: If a prompt and its completion may be too long for the model.
         """
         model = self._current(version)
-        _check(model, prompts, params, seeds)
+        check_requests(model.config, prompts, params, seeds)
         completions: dict[int, Completion] = {}
         with _evaluating(model):
             for rows in self._batches(prompts, params.max_new_tokens):
@@ -108,9 +109,7 @@ class HFEngine(Engine):
             PlmError: If a prompt is too long for the model.
         """
         model = self._current(version)
-        _check_prompts(model, prompts, 0)
-        if not token_ids or len(set(token_ids)) < len(token_ids):
-            raise ValueError(f"token_ids={list(token_ids)}: must be at least one, all different")
+        check_candidates(model.config, prompts, token_ids)
         logprobs: dict[int, list[float]] = {}
         with _evaluating(model):
             for rows in self._batches(prompts, 0):
@@ -123,7 +122,7 @@ class HFEngine(Engine):
     def _current(self, version: str) -> PreTrainedModel:
         if self._model is None or version != self._version:
             raise StaleWeightsError(f"generating with weights {version!r}, but the engine holds {self._version!r}")
-        if _changes(self._model) != self._changes:
+        if count_changes(self._model) != self._changes:
             raise StaleWeightsError(f"the weights were changed since they were synced as {version!r}: sync again")
         return self._model
 
@@ -260,11 +259,6 @@ def _completion(ids: list[int], eos_token_id: int) -> Completion:
     return Completion(ids, False)
 
 
-def _changes(model: nn.Module) -> int:
-    """Counts in-place changes of the parameters, as autograd does."""
-    return sum(parameter._version for parameter in model.parameters() if not parameter.is_inference())
-
-
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     training = [module for module in model.modules() if module.training]
@@ -276,27 +270,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-
-
-def _check(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int] | None
-) -> None:
-    if params.max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens={params.max_new_tokens}: must be at least 1")
-    if not params.temperature >= 0:
-        raise ValueError(f"temperature={params.temperature}: must be at least 0")
-    if params.temperature and (seeds is None or len(seeds) != len(prompts)):
-        raise ValueError(f"seeds: sampling needs one for each of the {len(prompts)} prompts")
-    _check_prompts(model, prompts, params.max_new_tokens)
-
-
-def _check_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    room = getattr(model.config, "max_position_embeddings", None)
-    for row, prompt in enumerate(prompts):
-        if not len(prompt):
-            raise ValueError(f"prompts[{row}] is empty: must have at least one token")
-        if room is not None and len(prompt) + max_new_tokens > room:
-            raise PlmError(
-                f"a prompt of {len(prompt)} tokens and max_new_tokens={max_new_tokens} do not fit into the "
-                f"model's {room} positions: lower max_new_tokens or take a model with more positions"
-            )
