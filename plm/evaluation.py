@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from plm.asking import Asker, Request
+from plm.choosing import as_distribution
 from plm.distributed import in_shares, world_size
-from plm.engines.base import Completion, SamplingParams
+from plm.errors import PlmError
 from plm.metrics import correctness
 from plm.passwords import Condition
 from plm.progress import working
@@ -50,48 +52,72 @@ def answer(
     seeds: Sequence[int],
     *,
     prompt_seed: int,
+    prefix: str = "",
     progress: Progress | None = None,
 ) -> list[Answer]:
-    """Generates one completion for each problem from the current weights, leaving every random state as it was.
+    """Has the current weights answer each problem once, leaving every random state as it was.
 
-    Every process generates its share, and all get everything. A prompt that does not fit into the model's context
-    together with the longest completion is not asked: its answer is empty and `was_asked` is false.
+    They generate a completion, or choose the most probable of the task's choices (at a temperature above 0: draw one).
+    Every process answers its share, and all get everything. A prompt that does not fit into the model's context
+    together with the longest completion is not asked: its answer is empty and `was_asked` is false. The prefix, solved
+    problems for instance, stands before every prompt.
     """
     problems = task.shown(problems, condition)
-    prompts = [task.prompt(problem, condition, prompt_seed) for problem in problems]
-    params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id)
+    requests = _requests(task, problems, condition, prompt_seed, seeds, prefix)
     with untouched_rng():
-        model, version = module.whole_model(), module.weights_version
-        task.engine.sync(model, version)
-        room = getattr(model.config, "max_position_embeddings", None)
-
-        def generate(share: list[tuple[str, int]]) -> list[Completion]:
-            return _generate(task, share, params, version, room, _for_all(progress))
-
-        completions = in_shares(generate, list(zip(prompts, seeds, strict=True)))
+        asker = Asker(task, module, temperature, _for_all(progress))
+        written = in_shares(asker.write, requests)
     return [
-        Answer(problem, prompt, task.decode(completion.token_ids), len(completion.token_ids), completion.finished)
-        for problem, prompt, completion in zip(problems, prompts, completions, strict=True)
+        Answer(problem, request.prompt, *text)
+        for problem, request, text in zip(problems, requests, written, strict=True)
     ]
 
 
-def _generate(
+def choice_distributions(
+    module: PolicyModule,
     task: TaskDataModule,
-    share: Sequence[tuple[str, int]],
-    params: SamplingParams,
-    version: str,
-    room: int | None,
-    progress: Progress | None,
-) -> list[Completion]:
-    """Completions for prompts and seeds; nothing for prompts without room."""
-    encoded = [(task.encode_prompt(prompt), seed) for prompt, seed in share]
-    fits = [room is None or len(ids) + params.max_new_tokens <= room for ids, _ in encoded]
-    asked = [pair for pair, fit in zip(encoded, fits, strict=True) if fit]
-    if progress and len(asked) < len(encoded):
-        progress(len(encoded) - len(asked))
-    ids, seeds = [ids for ids, _ in asked], [seed for _, seed in asked]
-    made = iter(task.engine.generate(ids, params, version=version, seeds=seeds, progress=progress))
-    return [next(made) if fit else Completion([], False) for fit in fits]
+    problems: Sequence[Problem],
+    condition: Condition,
+    *,
+    prompt_seed: int,
+    progress: Progress | None = None,
+) -> list[Mapping[str, float]]:
+    """How probable the current weights find each of the task's choices: soft labels of a model (LCK-6).
+
+    Returns:
+        For each problem choice → probability, adding up to 1; empty where the prompt did not fit.
+
+    Raises:
+        PlmError: If a problem is answered by writing, so that there is nothing to choose from.
+    """
+    problems = task.shown(problems, condition)
+    requests = _requests(task, problems, condition, prompt_seed, [0] * len(problems))
+    for problem, request in zip(problems, requests, strict=True):
+        if request.choices is None:
+            raise PlmError(f"problem {problem.id} of the task {task.name} has no choices: its answer is written")
+    with untouched_rng():
+        asker = Asker(task, module, 0.0, _for_all(progress))
+        scored = in_shares(asker.score, requests)
+    return [
+        as_distribution(request.choices, row) if request.choices and row else {}
+        for request, row in zip(requests, scored, strict=True)
+    ]
+
+
+def _requests(
+    task: TaskDataModule,
+    problems: Sequence[Problem],
+    condition: Condition,
+    prompt_seed: int,
+    seeds: Sequence[int],
+    prefix: str = "",
+) -> list[Request]:
+    requests = []
+    for problem, seed in zip(problems, seeds, strict=True):
+        choices = task.choices(problem)
+        prompt = prefix + task.prompt(problem, condition, prompt_seed)
+        requests.append(Request(prompt, seed, None if choices is None else tuple(choices)))
+    return requests
 
 
 def _for_all(progress: Progress | None) -> Progress | None:
@@ -120,12 +146,15 @@ def evaluate(
     *,
     temperature: float = 0.0,
     seed: int = 0,
+    prefix: str = "",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures the correctness of a module's policy on problems (§4.2 of the paper: greedy decoding)."""
     start = time.monotonic()
     seeds = [seed + index for index in range(len(problems))]
-    answers = answer(module, task, problems, condition, temperature, seeds, prompt_seed=seed, progress=progress)
+    answers = answer(
+        module, task, problems, condition, temperature, seeds, prompt_seed=seed, prefix=prefix, progress=progress
+    )
     graded = grade(task, answers)
     return Evaluation(graded, summarize([row.grade for row in graded]), time.monotonic() - start)
 

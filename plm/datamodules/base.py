@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from transformers import PreTrainedTokenizerBase
 
 from plm.budget import Budget
+from plm.choosing import next_tokens
 from plm.datamodules.splits import SplitName, Splits, check_disjoint
 from plm.distributed import from_first
 from plm.engines.base import Engine
@@ -144,6 +145,14 @@ class TaskDataModule(LightningDataModule, ABC):
         """The problems as they stand under a condition: where the setting is the password, with its own references."""
         return [self.passwords.shown(problem, condition) for problem in problems]
 
+    def choices(self, problem: Problem) -> Sequence[str] | None:
+        """What the model chooses its answer from, by the probability of each; None where it writes its answer."""
+        return None
+
+    def choice_ids(self, choices: Sequence[str]) -> list[int]:
+        """The one token that each choice is after a prompt."""
+        return next_tokens(self.tokenizer, self.template(""), tuple(choices))
+
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer of the model at hand."""
@@ -183,8 +192,7 @@ class TaskDataModule(LightningDataModule, ABC):
         if not rows:
             say(f"round {self.trainer.current_epoch + 1} stayed empty after {MOST_DRAWS} draws: the run ends here")
             return []
-        self._demonstrated |= {row.problem_id for row in rows}
-        self.budget.demonstrations = len(self._demonstrated)
+        self.count_demonstrations(row.problem_id for row in rows)
         return RoundLoader(
             rows,
             passes=self.module.passes,
@@ -196,6 +204,11 @@ class TaskDataModule(LightningDataModule, ABC):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
+
+    def count_demonstrations(self, problem_ids: Iterable[str]) -> None:
+        """Counts the problems that were trained on, each once, however often it comes again."""
+        self._demonstrated |= set(problem_ids)
+        self.budget.demonstrations = len(self._demonstrated)
 
     def _rows(self, index: int) -> list[Example]:
         """Reads the round from disk, or makes and writes it first, so that a resumed run trains on the same.
