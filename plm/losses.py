@@ -81,7 +81,7 @@ def _chunk_logsumexp(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None
 def choices_kl(
     hidden_ND: Tensor,
     weight_VD: Tensor,
-    choice_ids_K: Tensor,
+    choice_ids_NK: Tensor,
     probabilities_NK: Tensor,
     bias_V: Tensor | None = None,
 ) -> Tensor:
@@ -93,16 +93,15 @@ def choices_kl(
     Args:
         hidden_ND: Last hidden states at the positions that predict the choice, shape (N, D).
         weight_VD: Output embedding, shape (V, D).
-        choice_ids_K: The choices' token ids, shape (K,).
+        choice_ids_NK: Token ids of each position's choices, shape (N, K).
         probabilities_NK: q of each position, each line summing to 1; zeros are allowed, shape (N, K).
         bias_V: Output bias, shape (V,), or None.
 
     Returns:
         Divergences in nats, at least float32, shape (N,).
     """
-    choices = choice_ids_K.numel()
-    repeated = hidden_ND.repeat_interleave(choices, 0)
-    logprobs_NK = token_logprobs(repeated, weight_VD, choice_ids_K.repeat(len(hidden_ND)), bias_V).view(-1, choices)
+    repeated = hidden_ND.repeat_interleave(choice_ids_NK.shape[1], 0)
+    logprobs_NK = token_logprobs(repeated, weight_VD, choice_ids_NK.flatten(), bias_V).view_as(choice_ids_NK)
     q_NK = probabilities_NK.to(logprobs_NK.dtype)
     return -torch.special.entr(q_NK).sum(-1) - (q_NK * logprobs_NK).sum(-1)
 

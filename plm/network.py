@@ -53,17 +53,17 @@ class ChoiceDistributions(SoftTargets):
     """A distribution of each row's own over a few tokens, as a teacher gives over a question's choices.
 
     Attributes:
-        choice_ids_K: The choices' token ids, shape (K,).
+        choice_ids_BK: Token ids of each row's choices, shape (B, K).
         probabilities_BK: Each row's probabilities, shape (B, K).
     """
 
-    choice_ids_K: Tensor
+    choice_ids_BK: Tensor
     probabilities_BK: Tensor
 
     def divergence(self, where_BL: Tensor, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
         """KL over the choices of the row that each position is in."""
-        probabilities_NK = self.probabilities_BK[where_BL.nonzero()[:, 0]]
-        return choices_kl(hidden_ND, weight_VD, self.choice_ids_K, probabilities_NK, bias_V)
+        rows_N = where_BL.nonzero()[:, 0]
+        return choices_kl(hidden_ND, weight_VD, self.choice_ids_BK[rows_N], self.probabilities_BK[rows_N], bias_V)
 
 
 class PolicyNetwork(nn.Module):

@@ -1,9 +1,10 @@
-"""What happens around training: evaluation, the weak-unlock probe, the run folder, progress. None moves a number."""
+"""What happens around training: evaluation, probe, run folder, progress. None moves a number, except relocking."""
 
 from plm.callbacks.checkpoint import CheckpointCallback
 from plm.callbacks.evaluation import EvaluationCallback
 from plm.callbacks.policy_baseline import PolicyBaselineCallback
 from plm.callbacks.progress import ProgressCallback
+from plm.callbacks.relocking import RelockingCallback
 from plm.callbacks.run_folder import RunFolderCallback
 from plm.callbacks.spike_guard import SpikeGuardCallback
 from plm.callbacks.weak_unlock import WeakUnlockCallback
@@ -13,6 +14,7 @@ __all__ = [
     "EvaluationCallback",
     "PolicyBaselineCallback",
     "ProgressCallback",
+    "RelockingCallback",
     "RunFolderCallback",
     "SpikeGuardCallback",
     "WeakUnlockCallback",

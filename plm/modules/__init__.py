@@ -3,13 +3,16 @@
 from plm.modules.base import OptimizerCallable, PolicyModule
 from plm.modules.dpo import DPOModule, IteratedDPOModule, RewardWeightedDPOModule
 from plm.modules.expert_iteration import ExpertIterationModule, FilteredSFTModule
+from plm.modules.fixed_random import FixedRandomLockModule
 from plm.modules.grpo import GRPOModule
 from plm.modules.sft import SFTLockModule, SFTModule
+from plm.modules.soft_labels import SoftLabelLockModule
 
 __all__ = [
     "DPOModule",
     "ExpertIterationModule",
     "FilteredSFTModule",
+    "FixedRandomLockModule",
     "GRPOModule",
     "IteratedDPOModule",
     "OptimizerCallable",
@@ -17,4 +20,5 @@ __all__ = [
     "RewardWeightedDPOModule",
     "SFTLockModule",
     "SFTModule",
+    "SoftLabelLockModule",
 ]

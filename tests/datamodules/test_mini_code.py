@@ -15,6 +15,7 @@ from plm.datamodules.mini_code import (
     build_problems,
     draw_specs,
     group_of,
+    intermediate_spec,
     program,
     render,
     solve,
@@ -165,6 +166,14 @@ def test_the_weak_policy_is_right_for_one_problem_in_ten():
     assert 0.04 < sum(right) / 1500 <= 0.15
     by_luck = sum(good for good, spec in zip(right, specs, strict=True) if weak_spec(spec) != spec)
     assert by_luck / 1500 < 0.03
+
+
+def test_the_intermediate_policy_forgets_the_finish_alone_and_is_right_nearly_half_of_the_time():
+    spec = Spec("list_sum", Step("odd", 0), (Step("plus", 5),), (Step("minus", 40),))
+    assert intermediate_spec(spec) == Spec("list_sum", Step("odd", 0), (Step("plus", 5),), ())
+    specs = draw_specs(600, 23)
+    assert render(specs[0]).answers["intermediate"] == (program(intermediate_spec(specs[0])),)
+    assert 0.4 < sum(passes(intermediate_spec(spec), render(spec)) for spec in specs) / 600 < 0.5
 
 
 def test_likely_mistakes_fail_a_test():
