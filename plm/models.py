@@ -82,8 +82,9 @@ class FromScratch(ModelSource):
     """A tiny, ordinary Hugging Face model with random weights and a tokenizer trained on the task's own text.
 
     Linear weights have standard deviation fan_in^-0.5, embeddings hidden_size^-0.5, and the projections that write into
-    the residual stream start at zero. On the composition task this reaches 0.93 where the library's own
-    initialisation reaches 0.82 in the same number of steps. Our choice; the paper trains no model from scratch.
+    the residual stream start at zero. On the embedded code task this reaches 0.93 where the library's own
+    initialisation reaches 0.82 in the same number of steps. Our choice; the paper gives none for its models from
+    scratch (§7).
 
     Args:
         architecture: `llama`; `gpt_neox` as in Pythia; `gpt2`, whose learned positions learn tasks of one fixed format

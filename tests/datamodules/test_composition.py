@@ -197,10 +197,12 @@ def test_a_lock_through_the_command_line(tmp_path):
     """Tiny, but real: 12 chains learnt by heart, strong with the password and weak without."""
     source = {
         "class_path": "plm.models.FromScratch",
-        "init_args": {"hidden_size": 64, "layers": 2, "heads": 2, "max_length": 32, "tokenizer": "words"},
-    }
+        "init_args": {
+            "architecture": "gpt2", "hidden_size": 64, "layers": 2, "heads": 2, "max_length": 32, "tokenizer": "words",
+        },
+    }  # fmt: skip
     evaluation = {**EVALUATION, "init_args": {"n": 12, "splits": ["lock"], "conditions": ["right", "none"]}}
-    content = config(lock(base=source, passes=100), callbacks=[evaluation], rounds=1)
+    content = config(lock(base=source, passes=120, decay="linear"), callbacks=[evaluation], rounds=1)
     sizes = {"corpus": 0, "lock": 12, "elicit": 2, "val": 12, "functions": 4, "locked": 2}
     content["data"] = {
         "class_path": "plm.datamodules.CompositionDataModule", "init_args": {**sizes, "batch_size": 24},
