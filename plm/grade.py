@@ -178,6 +178,19 @@ def _composition_grader(unsafe: bool) -> Grader:
     return CompositionGrader()
 
 
+def _math_problem(row: Mapping[str, Any], id: str) -> Problem:
+    reference = row["reference"]
+    if not isinstance(reference, str) or not reference.strip():
+        raise BadRowError("`reference` is not a string with a solution or an answer")
+    return Problem(id=id, prompt="", domain="", reference=reference)
+
+
+def _math_grader(unsafe: bool) -> Grader:
+    from plm.graders.math import MathGrader
+
+    return MathGrader()
+
+
 class GradedTask(NamedTuple):
     """What `plm grade` needs to know about a task.
 
@@ -194,6 +207,7 @@ class GradedTask(NamedTuple):
 
 TASKS = {
     "code": GradedTask(("tests",), _code_problem, _code_grader),
+    "math": GradedTask(("reference",), _math_problem, _math_grader),
     "composition": GradedTask(("reference",), _composition_problem, _composition_grader),
 }
 
