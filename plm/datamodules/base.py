@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from plm.budget import Budget
 from plm.choosing import next_tokens
+from plm.datamodules.leaks import NearDuplicates, find_near_duplicates
 from plm.datamodules.splits import SplitName, Splits, check_disjoint
 from plm.distributed import from_first
 from plm.engines.base import Engine
@@ -94,11 +95,21 @@ class TaskDataModule(LightningDataModule, ABC):
         return f"{text}\n"
 
     def setup(self, stage: str) -> None:
-        """Makes the splits and refuses overlapping ones."""
+        """Makes the splits, refuses overlapping ones, and says how many problems nearly overlap."""
         if self._splits is None:
             with working("preparing problems"):
                 self._splits = self.load_splits()
                 check_disjoint(self._splits)
+                near = find_near_duplicates(self._splits)
+            self._tell(near)
+
+    def _tell(self, near: NearDuplicates) -> None:
+        """Shows near-duplicates, and keeps them in the manifest of the run that is under way."""
+        if self.trainer is None or not self.trainer.is_global_zero:
+            return
+        say(near.line())
+        if (folder := RunFolder.of(self.trainer)).read_manifest():
+            folder.update_manifest(near_duplicates=near.as_row())
 
     @property
     def grader(self) -> Grader:
