@@ -8,6 +8,7 @@ from typing import Any
 
 from plm.errors import PlmError
 from plm.files import read_jsonl, write_bytes_atomic
+from plm.table import curve_name
 
 # Okabe and Ito's colours, told apart by colour-blind people; marker and line keep them apart in black and white.
 STYLES: dict[str, tuple[str, str, str, str]] = {
@@ -62,8 +63,8 @@ def plot_runs(folders: list[Path], output: Path) -> None:
 def _curves(folder: Path) -> Points:
     points: Points = defaultdict(list)
     for row in read_jsonl(folder / "results.jsonl"):
-        curve = row["phase"] if row["phase"] in ("probe", "weak", "strong") else row["password"]
-        points[row["split"], curve].append((row["epoch"], row["correct"], row["stderr"] or 0.0))
+        if row["domain"] == "all":
+            points[row["split"], curve_name(row)].append((row["epoch"], row["correct"], row["stderr"] or 0.0))
     if not points:
         raise PlmError(f"{folder} holds no results.jsonl with an evaluation: name a run folder, runs/NAME/HASH-seedN")
     return points

@@ -52,7 +52,8 @@ def numbers_of(config: Mapping[str, Any], parents: Mapping[str, str]) -> dict[st
     trainer = numbers.get("trainer") or {}
     numbers["trainer"] = {key: value for key, value in trainer.items() if key not in TRAINER_NOT_NUMBERS}
     for key, identity in parents.items():
-        _replace(numbers, key.split("."), identity)
+        if (keys := key.split("."))[0] in numbers:
+            _replace(numbers, keys, identity)
     callbacks = [each for each in trainer.get("callbacks") or [] if _class_name(each) not in CALLBACKS_NOT_NUMBERS]
     numbers["trainer"]["callbacks"] = callbacks
     return numbers

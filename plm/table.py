@@ -44,9 +44,14 @@ def _table(run: RunFolder, rows: list[dict[str, Any]], most: int) -> Table:
 
 
 def _curve(row: dict[str, Any]) -> Key:
-    """What a row of the table is about; the phase names what is not the run's own policy: `probe`, `weak`, `strong`."""
+    """What a row of the table is about; the phase names what is not the run's own policy."""
+    return curve_name(row), str(row["split"])
+
+
+def curve_name(row: dict[str, Any]) -> str:
+    """What a line of results is about, its split aside, in tables and figures."""
     name = row["phase"] if row["phase"] in ("probe", "weak", "strong") else row["password"]
-    return str(name), str(row["split"])
+    return f"{name} {row['shots']}-shot" if row.get("shots") else str(name)
 
 
 def _name(curve: Key) -> str:

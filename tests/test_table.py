@@ -7,7 +7,8 @@ from plm.table import print_table
 
 
 def row(epoch, password, correct, phase="lock"):
-    return {"epoch": epoch, "phase": phase, "password": password, "split": "val", "correct": correct, "stderr": 0.0123}
+    value = {"correct": correct, "stderr": 0.0123}
+    return {"epoch": epoch, "phase": phase, "password": password, "split": "val", "domain": "all", **value}
 
 
 @pytest.mark.parametrize("rounds", [1, 4, 50])
@@ -28,3 +29,12 @@ def test_it_fits_80_columns(tmp_path, capsys, monkeypatch, rounds):
         assert f"val · {name}" in text
     assert f"{rounds / 1000:.3f} ±0.012" in text and "0.100 ±0.012" in text
     assert ("left out" in text) == (rounds == 50)
+
+
+def test_domains_stay_out_of_the_table_and_shots_are_named(tmp_path, capsys):
+    run = RunFolder(tmp_path / "lock_code" / "12345678-seed0")
+    run.append_result({**row(1, "none", 0.25), "shots": 4})
+    run.append_result({**row(1, "none", 0.75), "domain": "arrays"})
+    print_table(run)
+    shown = capsys.readouterr().out
+    assert "val · none 4-shot" in shown and "0.250" in shown and "0.750" not in shown

@@ -11,6 +11,7 @@ from plm.callbacks.reporting import report
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
 from plm.evaluation import answer, by_domain, evaluate
+from plm.few_shot import draw_shots, few_shot_prefix
 from plm.passwords import Condition
 from plm.progress import say, working
 from plm.records import Problem
@@ -31,9 +32,11 @@ class EvaluationCallback(Callback):
         splits: Which problems.
         n: How many problems of each split, the same ones every time; None for all.
         every_n_rounds: Evaluate after every n-th round and after the last; 0 for only the last.
+        rounds: Evaluate after these rounds, counted from 1, and after the last, instead of every n-th.
         at_start: Evaluate before training too.
         temperature: 0 is greedy decoding.
         by_domain: Write a line of results for each domain too (App. B.3 of the paper).
+        shots: How many solved problems stand before each question (few-shot prompting, ELI-14).
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class EvaluationCallback(Callback):
         at_start: bool = False,
         temperature: float = 0.0,
         by_domain: bool = False,
+        rounds: Sequence[int] | None = None,
+        shots: int = 0,
     ) -> None:
         if n is not None and n < 1:
             raise PlmError(f"EvaluationCallback's n is {n}; it must be at least 1, or null for all problems")
@@ -55,6 +60,12 @@ class EvaluationCallback(Callback):
         self.at_start = at_start
         self.temperature = temperature
         self.by_domain = by_domain
+        if rounds is not None and (not rounds or min(rounds) < 1):
+            raise PlmError(f"EvaluationCallback's rounds are {list(rounds)}; they are counted from 1")
+        if shots < 0:
+            raise PlmError(f"EvaluationCallback's shots is {shots}; it must be at least 0")
+        self.rounds = rounds
+        self.shots = shots
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluates before the first step, if asked to."""
@@ -64,7 +75,9 @@ class EvaluationCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluates after the rounds it is due."""
         done = trainer.current_epoch + 1
-        due = self.every_n_rounds > 0 and done % self.every_n_rounds == 0
+        due = (
+            self.every_n_rounds > 0 and done % self.every_n_rounds == 0 if self.rounds is None else done in self.rounds
+        )
         if due or done == trainer.max_epochs:
             self._evaluate(trainer, pl_module)  # type: ignore[arg-type]
 
@@ -99,16 +112,27 @@ class EvaluationCallback(Callback):
 
     def _evaluate(self, trainer: Trainer, module: PolicyModule, everything: bool = False) -> None:
         for split, condition, problems, seed in self._cells(module, everything):
+            shots = draw_shots(module.task, self.shots, problems, condition) if self.shots else []
+            prefix = few_shot_prefix(module.task, shots)
             with working("evaluating", f"{split} · password: {condition}", len(problems)) as advance:
                 evaluation = evaluate(
-                    module, module.task, problems, condition, temperature=self.temperature, seed=seed, progress=advance
-                )
+                    module, module.task, problems, condition, temperature=self.temperature, seed=seed, prefix=prefix,
+                    progress=advance,
+                )  # fmt: skip
             parts = by_domain(evaluation) if self.by_domain else {}
             for domain, part in {"all": evaluation, **parts}.items():
                 report(
-                    trainer, module, part, split=split, condition=condition, label=condition,
-                    temperature=self.temperature, domain=domain,
+                    trainer, module, part, split=split, condition=condition, label=self._label(condition),
+                    temperature=self.temperature, domain=domain, extra=self._extra(module),
                 )  # fmt: skip
+
+    def _label(self, condition: Condition) -> str:
+        return f"{condition}-{self.shots}-shot" if self.shots else condition
+
+    def _extra(self, module: PolicyModule) -> dict[str, int]:
+        """How many shots, on every line; they are demonstrations that were used, too."""
+        spent = module.task.budget.demonstrations
+        return {"shots": self.shots, **({"demonstrations": max(self.shots, spent)} if self.shots else {})}
 
     def _cells(
         self, module: PolicyModule, everything: bool = False

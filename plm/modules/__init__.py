@@ -5,6 +5,7 @@ from plm.modules.dpo import DPOModule, IteratedDPOModule, RewardWeightedDPOModul
 from plm.modules.expert_iteration import ExpertIterationModule, FilteredSFTModule
 from plm.modules.fixed_random import FixedRandomLockModule
 from plm.modules.grpo import GRPOModule
+from plm.modules.masked_sft import MaskedSFTModule
 from plm.modules.sft import SFTLockModule, SFTModule
 from plm.modules.soft_labels import SoftLabelLockModule
 
@@ -15,6 +16,7 @@ __all__ = [
     "FixedRandomLockModule",
     "GRPOModule",
     "IteratedDPOModule",
+    "MaskedSFTModule",
     "OptimizerCallable",
     "PolicyModule",
     "RewardWeightedDPOModule",
