@@ -11,8 +11,9 @@ from typing import Literal
 from plm.datamodules.math_domains import GROUP_OF, LEVELS, NO_LEVEL, Domains, domain_of
 from plm.datamodules.math_source import MathSource
 from plm.datamodules.rows import FORMATS, Row, read_rows
-from plm.datamodules.splits import Splits
+from plm.datamodules.splits import Splits, normalized_text
 from plm.errors import PlmError
+from plm.graders.math import extract_answer
 from plm.progress import say
 from plm.records import Problem, Rendering
 from plm.seeds import derive_seed
@@ -143,7 +144,7 @@ class MathFiles(MathSource):
             prompt=prompt,
             domain=domain_of(row["type"], row["level"], domains),
             reference=reference,
-            group=" ".join(prompt.split()).casefold(),
+            group=normalized_text(prompt),
             answers=answers,
             renderings={setting: _rendering(row, columns) for setting, columns in self.renderings.items()},
         )
@@ -157,6 +158,8 @@ def _rendering(row: Row, columns: RenderingColumns) -> Rendering:
     for column in _texts(columns):
         if not row[column].strip():
             raise row.error(column, "is blank")
+    if extract_answer(row[columns.solution]) is None:
+        raise row.error(columns.solution, "ends with no answer that the grader reads")
     answers = {policy: _stored(row, column) for policy, column in columns.answers.items()}
     return Rendering(row[columns.problem], row[columns.solution], answers)
 

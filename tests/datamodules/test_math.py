@@ -225,6 +225,11 @@ def test_translations_and_answers_come_from_columns(tmp_path):
     shown = SettingScheme(strong="english_latex", weak="spanish_ascii").shown(problem, "none")
     assert (shown.prompt, shown.reference) == ("Calcula 7 + 1 (train).", "La respuesta es 8.")
     assert shown.answers == {"weak": ("La respuesta es 7.",)}
+    unread = {"es": RenderingColumns("problem_es", "problem")}
+    write_rows(tmp_path / "train.jsonl.gz", [{**translated(0), "problem": "No answer"}])
+    with pytest.raises(PlmError, match="row 1: column 'problem' ends with no answer that the grader reads"):
+        MathFiles(str(tmp_path), renderings=unread).load(0, "subject")
+    write_rows(tmp_path / "train.jsonl.gz", [translated(0)])
     with pytest.raises(PlmError, match=r"row 1: column 'strong' is missing; there are problem, level"):
         MathFiles(str(tmp_path), answers={"strong": "strong"}).load(0, "subject")
 
@@ -233,7 +238,7 @@ def test_translations_and_answers_come_from_columns(tmp_path):
 
 
 def attached(task, tokenizer):
-    task.trainer = SimpleNamespace(lightning_module=SimpleNamespace(tokenizer=tokenizer))
+    task.trainer = SimpleNamespace(lightning_module=SimpleNamespace(tokenizer=tokenizer), is_global_zero=False)
     return task
 
 
