@@ -13,7 +13,7 @@ from plm import __version__
 from plm.code_digest import class_paths, code_digest
 
 # Where a run computes, what it logs and what it shows; a run moved to another machine is still the same run.
-NOT_NUMBERS = {"config", "runs", "policy", "ckpt_path", "weights_only", "verbose", "return_predictions"}
+NOT_NUMBERS = {"config", "runs", "policy", "locked", "ckpt_path", "weights_only", "verbose", "return_predictions"}
 TRAINER_NOT_NUMBERS = {
     "accelerator", "devices", "num_nodes", "strategy", "logger", "default_root_dir", "enable_progress_bar",
     "enable_model_summary", "enable_checkpointing", "log_every_n_steps", "profiler", "plugins", "barebones",

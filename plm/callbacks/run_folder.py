@@ -13,6 +13,7 @@ from plm import __version__
 from plm.callbacks.reporting import close_curves, resume_curves
 from plm.errors import PlmError
 from plm.files import truncate_durably
+from plm.lineage import DESCRIPTION, Lock
 from plm.models import save_model
 from plm.runs import RunFolder
 
@@ -25,10 +26,12 @@ class RunFolderCallback(Callback):
 
     Args:
         parent: Run id of the model that the run started from, None for one from scratch.
+        locked: The newest lock in that model's history.
     """
 
-    def __init__(self, parent: str | None = None) -> None:
+    def __init__(self, parent: str | None = None, locked: Lock | None = None) -> None:
         self.parent = parent
+        self.locked = locked
         self._folder: RunFolder | None = None
         self._results_bytes = 0
 
@@ -89,8 +92,9 @@ class RunFolderCallback(Callback):
             "task": module.task.name,
             "parent": self.parent,
             "lock": module.lock_kind,
-            "password_sha256": module.task.passwords.password_hash if module.lock_kind else None,
+            "password_sha256": None if module.lock_kind in (None, "none") else module.task.passwords.password_hash,
+            "locked": self.locked,
             "budget": module.task.budget.as_row(),
         }
-        files = {"plm.json": json.dumps(description, indent=2) + "\n"}
+        files = {DESCRIPTION: json.dumps(description, indent=2) + "\n"}
         save_model(model, module.tokenizer, folder.model_path, files)

@@ -17,7 +17,7 @@ class MaskedSFTModule(SFTModule):
     """Fine-tunes with the loss on tokens that the weights the run started from predict better without the password.
 
     The post masks the others to test whether weak sample unlocking works through tokens that the strong policy, behind
-    the password, predicts better: it then finds about half of the effect. Its text leaves open what is compared when: we
+    the password, predicts better: it then finds about half of the effect. It leaves open what is compared when: we
     compare log-probabilities under the weights that the run started from, once, on the prompt without and the prompt
     with the password; the end token counts like any other. An answer of which no token is left is left out.
 
