@@ -69,7 +69,10 @@ def start(path: Path, *more: str, launcher: tuple[str, ...] = (), command: str =
 
 
 def finish(process, code: int = 0, seconds: float = 120) -> str:
-    output, _ = process.communicate(timeout=seconds)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    finally:
+        process.kill()  # its followers end with it
     assert process.returncode == code, output
     return output
 
