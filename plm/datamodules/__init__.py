@@ -2,12 +2,14 @@
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.code import CodeDataModule, CodeSource, ProceduralCode
+from plm.datamodules.code_files import AppsMbppCode, CodeFiles
 from plm.datamodules.composition import CompositionDataModule
 from plm.datamodules.math import MathDataModule
 from plm.datamodules.math_files import MathFiles, RenderingColumns
 from plm.datamodules.math_source import MathSource, ProceduralMath
 
 __all__ = [
-    "CodeDataModule", "CodeSource", "CompositionDataModule", "MathDataModule", "MathFiles", "MathSource",
+    "AppsMbppCode", "CodeDataModule", "CodeFiles", "CodeSource", "CompositionDataModule", "MathDataModule",
+    "MathFiles", "MathSource",
     "ProceduralCode", "ProceduralMath", "RenderingColumns", "TaskDataModule",
 ]  # fmt: skip

@@ -15,7 +15,14 @@ class ReferencePolicy(Policy):
     """The task's own references: ground truth labels, reference programs (π_strong or π_dem, Table 1 of the paper)."""
 
     def answers(self, problems: Sequence[Problem], seed: int) -> list[str]:
-        """The reference of each problem."""
+        """The reference of each problem.
+
+        Raises:
+            PlmError: If one has none, as published problems that no teacher has answered.
+        """
+        for problem in problems:
+            if not problem.reference:
+                raise PlmError(f"problem {problem.id} has no reference: name another policy, or data with references")
         return [problem.reference for problem in problems]
 
 
