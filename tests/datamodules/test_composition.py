@@ -15,7 +15,6 @@ from plm.records import Problem
 from tests.runs import EVALUATION, config, fit, lock
 
 SIZES = {"corpus": 3000, "lock": 1000, "elicit": 300, "val": 500}
-CHAINS = 32 * 31 * 10**4
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +96,9 @@ def test_stages_share_no_chain_whatever_their_sizes(task):
     ids = {name: {problem.id for problem in task.split(name)} for name in SIZES}
     assert {name: len(own) for name, own in ids.items()} == SIZES
     assert len(set().union(*ids.values())) == sum(SIZES.values())
-    large = draw_stages(task.functions, {"corpus": 50_000, "lock": 50_000}, seed=5)
-    small = draw_stages(task.functions, {"lock": 1000, "elicit": 300, "val": 500}, seed=5)
+    functions = draw_functions(8, 4, seed=0)
+    large = draw_stages(functions, {"corpus": 20_000, "lock": 20_000}, seed=5)
+    small = draw_stages(functions, {"lock": 1000, "elicit": 300, "val": 500}, seed=5)
     assert [problem.id for problem in small["lock"]] == [problem.id for problem in large["lock"][:1000]]
     trained = {problem.id for problems in large.values() for problem in problems}
     assert trained.isdisjoint(problem.id for name in ("elicit", "val") for problem in small[name])
