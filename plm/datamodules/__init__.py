@@ -7,9 +7,10 @@ from plm.datamodules.composition import CompositionDataModule
 from plm.datamodules.math import MathDataModule
 from plm.datamodules.math_files import MathFiles, RenderingColumns
 from plm.datamodules.math_source import MathSource, ProceduralMath
+from plm.datamodules.mixed import MixedDataModule
 
 __all__ = [
     "AppsMbppCode", "CodeDataModule", "CodeFiles", "CodeSource", "CompositionDataModule", "MathDataModule",
-    "MathFiles", "MathSource",
+    "MathFiles", "MathSource", "MixedDataModule",
     "ProceduralCode", "ProceduralMath", "RenderingColumns", "TaskDataModule",
 ]  # fmt: skip
