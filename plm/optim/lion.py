@@ -164,4 +164,4 @@ def _round_randomly(full: Tensor, seed: int) -> Tensor:
 def _chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same parts of several tensors, as views; of sharded ones, this process's part."""
     flat = [(each.to_local() if isinstance(each, DTensor) else each).view(-1) for each in tensors]
-    return zip(*(each.split(CHUNK) for each in flat), strict=True)
+    return zip(*(torch.split(each, CHUNK) for each in flat), strict=True)
