@@ -25,7 +25,8 @@ import plm.callbacks
 import plm.datamodules
 import plm.engines
 import plm.modules
-import plm.policies  # noqa: F401  (importing makes short class names legal in YAML)
+import plm.policies
+import plm.weights  # noqa: F401  (importing makes short class names legal in YAML)
 from plm import STARTED
 from plm.callbacks import CheckpointCallback, ProgressCallback, RunFolderCallback
 from plm.callbacks.checkpoint import find_checkpoint, forget_previous, is_whole, read_identity
@@ -35,10 +36,12 @@ from plm.distributed import GRACE_SECONDS, become_follower, launched_rank, recei
 from plm.errors import PlmError
 from plm.files import NO_ROOM, disk_usage, readable_errors
 from plm.identity import differences, folder_digest, numbers_of
+from plm.lineage import Lock, check_claim, check_elicitation, lock_of, read_description
+from plm.models import ModelSource
 from plm.modules.base import PolicyModule
 from plm.progress import say, timings
 from plm.references import ModelReference
-from plm.resolver import FITTING, Itself, Resolver, config_name, plain
+from plm.resolver import FITTING, SAMPLING, Itself, Resolver, config_name, plain, stack_entry
 from plm.runs import RunFolder, provenance
 from plm.table import print_table
 
@@ -118,9 +121,17 @@ class PlmCLI(LightningCLI):
         )
         parser.add_argument(
             "--policy",
+            type=ModelReference | ModelSource | None,
+            default=None,
+            help="validate, test, predict: the model to use (hub id, folder, config, or a source such as "
+            "plm.weights.Noised); default: what this config makes.",
+        )
+
+        parser.add_argument(
+            "--locked",
             type=ModelReference | None,
             default=None,
-            help="validate, test, predict: the model to use (hub id, folder, config); default: what this config makes.",
+            help="The locked model that the model must descend from: another one is refused.",
         )
 
     def _parse_ckpt_path(self) -> None:
@@ -132,19 +143,20 @@ class PlmCLI(LightningCLI):
         """Finds the run's folder and the models it starts from; fits those that do not exist yet."""
         config = self.config[self.subcommand]
         self._check(config)
-        resolver = Resolver(self._subcommand_parsers["fit"], Path(config.runs))
+        resolver = Resolver(self._subcommand_parsers["fit"], Path(config.runs), sampling=self.subcommand == "fit")
         name, paths = config_name(config)
-        stack = [str(Path(path).resolve()) for path in paths]
+        stack = [stack_entry([Path(path) for path in paths])]
         if self.subcommand != "fit":
             config.policy = config.policy or Itself(config, resolver, name, stack).reference()
             config.model.init_args.base = config.policy
         parents, folders = resolver.resolve_all(config, stack)
-        self.parent = next(iter(parents.values()), None)
+        self.parents = parents
+        self.parent = next((parents[key] for key in parents if key.startswith("model.init_args.base")), None)
         self.run = resolver.folder(config, str(self.subcommand), name, parents)
         self._plain_config = plain(self._parser(self.subcommand), config)
         self._numbers = numbers_of(self._plain_config, parents)
         for key, path in folders.items():
-            config[key] = ModelReference(path)
+            _assign(config, key.split("."), ModelReference(path))
 
     def _check(self, config: Namespace) -> None:
         for key in ("model", "data"):
@@ -162,7 +174,7 @@ class PlmCLI(LightningCLI):
         path = self.run.path
         if trainer.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(path, name="", version="tensorboard")
-        callbacks: list[Callback] = [RunFolderCallback(self.parent), *(trainer.callbacks or [])]
+        callbacks: list[Callback] = [RunFolderCallback(self.parent, self._base_lock()), *(trainer.callbacks or [])]
         if not any(isinstance(callback, CheckpointCallback) for callback in callbacks):
             callbacks.append(CheckpointCallback())
         for callback in callbacks:
@@ -179,9 +191,22 @@ class PlmCLI(LightningCLI):
             raise PlmError("trainer.strategy: processes that are forked or spawned are not supported; use ddp")
         return built
 
+    def _base_lock(self) -> Lock | None:
+        """The newest lock in the history of the model that the run starts from."""
+        base = self.config[self.subcommand].model.init_args.get("base")
+        return lock_of(read_description(Path(base))) if isinstance(base, ModelReference) else None
+
     def after_instantiate_classes(self) -> None:
-        """Hands the run's seed to the task."""
-        self.datamodule.run_seed = int(self.config[self.subcommand].seed_everything)
+        """Hands the run's seed to the task, and refuses a model with another history than the one that is said."""
+        config = self.config[self.subcommand]
+        self.datamodule.run_seed = int(config.seed_everything)
+        base = config.model.init_args.get("base")
+        if not isinstance(base, ModelReference):
+            return
+        if config.locked:
+            check_claim(Path(base), self.parents["locked"])
+        if self.subcommand == "fit" and self.model.phase == "elicit":
+            check_elicitation(Path(base), self.datamodule.name, self.datamodule.passwords.password_hash)
 
     # -- the sub-commands ---------------------------------------------------------------------------------------------
 
@@ -252,7 +277,8 @@ class PlmCLI(LightningCLI):
             share_plan(self.trainer, {"go": True})
             self.trainer.predict(model, **kwargs)
             self._end()
-            say(f"completions  {self.run.path / 'completions'}")
+            if (completions := self.run.path / "completions").exists():
+                say(f"completions  {completions}")
 
     def _measure(self, command: Any, model: PolicyModule, kwargs: dict[str, Any]) -> None:
         kwargs = {**kwargs, "verbose": False}
@@ -283,7 +309,7 @@ class PlmCLI(LightningCLI):
         _ = self.datamodule.grader  # a machine that cannot grade is refused before anything is trained
         self.run.write_config(self._plain_config)
         seed = self.datamodule.run_seed
-        self.run.update_manifest(status=status, parent=self.parent, seed=seed, **provenance())
+        self.run.update_manifest(status=status, parent=self.parent, references=self.parents, seed=seed, **provenance())
 
     def _end(self, **entries: Any) -> None:
         if self.trainer.interrupted:
@@ -293,11 +319,18 @@ class PlmCLI(LightningCLI):
     def _seconds(self) -> dict[str, float]:
         """Where the time of this process went; grading is part of evaluating."""
         spent = {
-            "start-up": self._begun - STARTED - timings[FITTING],
+            "start-up": self._begun - STARTED - timings[FITTING] - timings[SAMPLING],
             "training": self.datamodule.budget.seconds,
             **timings,
         }
         return {kind: round(seconds, 2) for kind, seconds in spent.items()}
+
+
+def _assign(config: Any, keys: list[str], value: ModelReference) -> None:
+    """Puts a value where a dotted key points to, through namespaces, mappings and lists."""
+    for key in keys[:-1]:
+        config = config[int(key)] if isinstance(config, list) else config[key]
+    config[int(keys[-1]) if isinstance(config, list) else keys[-1]] = value
 
 
 def _config_paths(args: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from jsonargparse.typing import register_type
@@ -11,7 +12,8 @@ from jsonargparse.typing import register_type
 class ModelReference(str):
     """Names a model: a hub id (`org/name`), a directory, or a YAML config, meaning the model that this config makes.
 
-    A config is fitted first, in its own process, unless a finished run of it exists. The command line replaces the
+    Configs that are laid over each other are joined by ` + `: `configs/strong_code.yaml + configs/paper/code.yaml`. A
+    config is fitted first, in its own process, unless a finished run of it exists. The command line replaces the
     reference by the directory before any object is built.
     """
 
@@ -21,6 +23,11 @@ class ModelReference(str):
     def is_config(self) -> bool:
         """Whether the reference is a config to fit rather than a model that exists."""
         return self.endswith((".yaml", ".yml"))
+
+    @property
+    def configs(self) -> list[Path]:
+        """The config and what is laid over it, in this order."""
+        return [Path(part.strip()) for part in self.split(" + ")]
 
 
 def _parse(value: object) -> ModelReference:

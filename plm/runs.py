@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import yaml
@@ -39,7 +39,7 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def of(cls, trainer: Trainer) -> RunFolder:
+    def of(cls, trainer: Trainer) -> Self:
         """The folder of the run that a trainer works on."""
         return cls(Path(trainer.default_root_dir))
 
