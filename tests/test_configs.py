@@ -36,7 +36,7 @@ def parameters():
 
 
 @pytest.mark.parametrize(("path", "base"), list(parameters()))
-def test_a_config_is_built(path, base, monkeypatch):
+def test_a_config_is_built(path, base, monkeypatch, tmp_path):
     from plm.lightning_cli import PlmCLI
 
     monkeypatch.chdir(ROOT)
@@ -50,11 +50,12 @@ def test_a_config_is_built(path, base, monkeypatch):
         raise Built
 
     monkeypatch.setattr(PlmCLI, "after_instantiate_classes", stop)
-    monkeypatch.setattr("plm.lightning_cli.Resolver._fit", lambda *_: None)
-    monkeypatch.setattr("plm.runs.RunFolder.finished", property(lambda run: run.name.startswith(("base_", "strong_"))))
+    for folder in ("plm.runs.RunFolder", "plm.policies.samples.SamplesFolder"):  # as if all it needs were there
+        monkeypatch.setattr(f"{folder}.finished", property(lambda _: True))
+        monkeypatch.setattr(f"{folder}.intact", property(lambda _: True))
     configs = [word for each in (base, str(path)) if each for word in ("--config", each)]
     with pytest.raises(Built):
-        PlmCLI(["fit", *configs, "--trainer.accelerator=cpu"])
+        PlmCLI(["fit", *configs, "--trainer.accelerator=cpu", "--runs", str(tmp_path)])
     assert built["trainer"].max_epochs >= 1
 
 
@@ -62,10 +63,10 @@ def test_a_config_is_built(path, base, monkeypatch):
 def test_a_config_says_what_it_is_and_what_to_expect(path):
     first, second = path.read_text().splitlines()[:2]
     assert first.startswith("# ") and first.endswith(".") and second.startswith("# Expected: ")
-    assert "EXPECTED" not in second
+    assert "EXPECTED" not in second and "TODO" not in second
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "paper").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "paper").rglob("*.yaml")), ids=lambda path: path.name)
 def test_what_belongs_to_the_papers_scale_is_an_overlay(path):
     assert bases(path) and all((ROOT / base).is_file() for base in bases(path))
 
