@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,11 @@ class PlmCLI(LightningCLI):
             check_elicitation(Path(base), self.datamodule.name, self.datamodule.passwords.password_hash)
 
     # -- the sub-commands ---------------------------------------------------------------------------------------------
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs the sub-command; the engine, which may hold a device or a process, is closed however that ends."""
+        with closing(self.datamodule.engine):
+            super()._run_subcommand(subcommand)
 
     def fit(self, model: PolicyModule, **kwargs: Any) -> None:
         """Fits, or goes on where an earlier process stopped, or shows a finished run's table."""
