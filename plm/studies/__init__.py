@@ -1,0 +1,1 @@
+"""Many runs together: what they say, and how sure that is."""

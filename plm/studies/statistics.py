@@ -1,0 +1,236 @@
+"""Means, intervals and tests over problems and seeds.
+
+Shape letters: S seeds, N problems, K domains, B bootstrap draws. Scores are in [0, 1]; row s is a run of its own, and
+column n is the same problem in every run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from plm.errors import PlmError
+from plm.seeds import derive_seed
+
+Scores = NDArray[np.float64]
+Over = Literal["problems", "problems and seeds"]
+LEVEL = 0.95
+DRAWS = 2000
+SHRINKAGE = 0.5
+
+
+class Interval(NamedTuple):
+    """An estimate and where it may lie.
+
+    Attributes:
+        value: The estimate; nan where it is undefined.
+        low: Lower end; nan where there is none.
+        high: Upper end; nan where there is none.
+        over: What is generalised over: other problems, given these seeds, or other seeds too.
+    """
+
+    value: float
+    low: float
+    high: float
+    over: Over
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is an estimate."""
+        return not math.isnan(self.value)
+
+
+UNDEFINED = (math.nan, math.nan, math.nan)
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard error of the mean over seeds, as all plots of the paper show it (§4.2); nan for one seed."""
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+    return float(np.mean(values)), error
+
+
+def combined_error(errors: Sequence[float]) -> float:
+    """Standard error of an average over K domains: sqrt(sum_k s_k^2) / K (App. B.1.4 of Greenblatt et al. 2024)."""
+    return math.sqrt(sum(error**2 for error in errors)) / len(errors)
+
+
+def correctness_interval(scores: Scores, over: Over = "problems and seeds", level: float = LEVEL) -> Interval:
+    """An interval for mean correctness.
+
+    Over problems alone it is the percentile bootstrap over problems, given the seeds. Over both, problems and seeds are
+    crossed random effects: the variance of the grand mean comes from their mean squares, the degrees of freedom from
+    Satterthwaite's approximation, brought half the way down to S − 1 because the mean square of few seeds is itself
+    uncertain (our choice; `tests/studies/test_statistics.py` simulates what is covered). A percentile bootstrap over 3
+    seeds would cover about 72 %.
+
+    Args:
+        scores: Shape (S, N).
+        over: What to generalise over; with one seed only problems are possible.
+        level: Of confidence.
+    """
+    scores = _checked(scores)
+    if over == "problems" or len(scores) == 1:
+        low, high = _bootstrap([scores], lambda means: means[0].mean(0), level)
+        return Interval(float(scores.mean()), low, high, "problems")
+    half = _half_width(scores, level)
+    value = float(scores.mean())
+    return Interval(value, value - half, value + half, over)
+
+
+def difference_interval(
+    left: Scores, right: Scores, over: Over = "problems and seeds", level: float = LEVEL
+) -> tuple[Interval, float]:
+    """How much more often `left` is right than `right`, paired by problem and seed.
+
+    Args:
+        left: Shape (S, N).
+        right: The same problems and seeds, shape (S, N).
+        over: What to generalise over.
+        level: Of confidence.
+
+    Returns:
+        The interval of the mean difference, and the two-sided p-value of no difference: from the t distribution over
+        problems and seeds; by McNemar's exact test over problems, where both are right or wrong once a problem.
+    """
+    left, right = _checked(left), _checked(right)
+    if left.shape != right.shape:
+        raise PlmError(f"a paired test needs the same problems and seeds, not {left.shape} and {right.shape}")
+    gaps = left - right
+    value = float(gaps.mean())
+    if over == "problems" or len(gaps) == 1:
+        low, high = _bootstrap([gaps], lambda means: means[0].mean(0), level)
+        return Interval(value, low, high, "problems"), _mcnemar(gaps)
+    variance, freedom = _variance(gaps)
+    half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(variance)
+    p = float(2 * stats.t.sf(abs(value) / math.sqrt(variance), freedom)) if variance else float(value == 0)
+    return Interval(value, value - half, value + half, over), p
+
+
+def recovered_interval(
+    elicited: Scores, locked: Scores, ceiling: Scores, over: Over = "problems and seeds", level: float = LEVEL
+) -> Interval:
+    """What share of the gap a method brought back: (elicited − locked) / (ceiling − locked).
+
+    Undefined (nan) where the gap itself is not resolved: where the interval of ceiling − locked reaches 0. Over
+    problems the bootstrap draws problems, the same for all three. Over both it is the delta method: the interval of the
+    mean of (e − l − r (c − l)) / gap, which is 0 at the estimate r.
+
+    Args:
+        elicited: Without the password, after elicitation, shape (S, N).
+        locked: Without the password, before, the same problems and seeds.
+        ceiling: With the password, before, the same problems and seeds.
+        over: What to generalise over.
+        level: Of confidence.
+    """
+    arrays = [_checked(each) for each in (elicited, locked, ceiling)]
+    if len({each.shape for each in arrays}) != 1:
+        raise PlmError(f"recovered needs the same problems and seeds, not {[each.shape for each in arrays]}")
+    over = "problems" if len(arrays[0]) == 1 else over
+    if difference_interval(arrays[2], arrays[1], over, level)[0].low <= 0:
+        return Interval(*UNDEFINED, over)
+    risen, gap = arrays[0] - arrays[1], arrays[2] - arrays[1]
+    value = float(risen.mean() / gap.mean())
+    if over == "problems":
+        low, high = _bootstrap([risen, gap], lambda means: means[0].mean(0) / means[1].mean(0), level)
+        return Interval(value, low, high, over)
+    half = _half_width((risen - value * gap) / gap.mean(), level)
+    return Interval(value, value - half, value + half, over)
+
+
+def detectable_gap(seeds: int, problems: int, correct: float, seed_sd: float, power: float = 0.8) -> float:
+    """The smallest true difference of two runs' correctness that a paired comparison would find.
+
+    Args:
+        seeds: Of each.
+        problems: Measured in each run.
+        correct: Correctness around which the difference lies, in [0, 1].
+        seed_sd: Standard deviation of correctness between seeds, in [0, 1].
+        power: Probability of finding it, at a two-sided level of 5 %.
+
+    Returns:
+        A share, for answers that are independent between the two (the worst case).
+    """
+    rest = 2 * correct * (1 - correct)
+    if seeds == 1:
+        freedom, variance = problems - 1.0, 2 * seed_sd**2 + rest / problems
+    else:
+        ms_seeds = rest + 2 * problems * seed_sd**2
+        freedom, variance = _freedom(ms_seeds, rest, ms_seeds, seeds, problems), ms_seeds / (seeds * problems)
+    needed = float(stats.t.ppf(0.5 + LEVEL / 2, freedom) + stats.t.ppf(power, freedom))
+    return needed * math.sqrt(variance)
+
+
+def select_and_report(problem_ids: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Halves val: places of the problems to choose epochs on, and of those to report on.
+
+    The paper chooses the number of epochs on the problems it reports (App. G.3); with halves both stand side by side. A
+    problem's half depends on its id alone.
+    """
+    halves: tuple[list[int], list[int]] = ([], [])
+    for place, name in enumerate(problem_ids):
+        halves[derive_seed("half", name) % 2].append(place)
+    return halves
+
+
+def _checked(scores: Scores) -> Scores:
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
+        raise PlmError(f"scores have the shape {scores.shape}; there must be at least one seed and two problems")
+    if not np.isfinite(scores).all():
+        raise PlmError("scores are not all numbers: every problem needs a verdict in every run")
+    return scores
+
+
+def _half_width(values: Scores, level: float) -> float:
+    variance, freedom = _variance(values)
+    return float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(variance)
+
+
+def _variance(values: Scores) -> tuple[float, float]:
+    """Variance of the grand mean of crossed random effects, and its degrees of freedom.
+
+    (MS_seeds + MS_problems − MS_rest) / (S N), but never below MS_problems / (S N).
+    """
+    seeds, problems = values.shape
+    mean, by_seed, by_problem = values.mean(), values.mean(1), values.mean(0)
+    ms_seeds = problems * ((by_seed - mean) ** 2).sum() / (seeds - 1)
+    ms_problems = seeds * ((by_problem - mean) ** 2).sum() / (problems - 1)
+    rest = values - by_seed[:, None] - by_problem[None, :] + mean
+    ms_rest = (rest**2).sum() / ((seeds - 1) * (problems - 1))
+    total = max(ms_seeds + ms_problems - ms_rest, ms_problems)
+    if total == 0:
+        return 0.0, float(seeds - 1)
+    return float(total / (seeds * problems)), _freedom(ms_seeds, ms_problems, total, seeds, problems)
+
+
+def _freedom(ms_seeds: float, ms_problems: float, total: float, seeds: int, problems: int) -> float:
+    satterthwaite = total**2 / (ms_seeds**2 / (seeds - 1) + ms_problems**2 / (problems - 1))
+    return max(1.0, float((seeds - 1) + SHRINKAGE * (satterthwaite - (seeds - 1))))
+
+
+def _bootstrap(
+    arrays: Sequence[Scores], statistic: Callable[[list[Scores]], Scores], level: float
+) -> tuple[float, float]:
+    """Percentiles of a statistic over draws of problems, the same for all arrays; it gets means of shape (S, B)."""
+    problems = arrays[0].shape[1]
+    drawn = statistic([array @ _shares(problems).T for array in arrays])
+    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=8)
+def _shares(problems: int) -> Scores:
+    """How often each problem is drawn, as shares, shape (B, N): the same in every call, so that results repeat."""
+    return np.random.default_rng(0).multinomial(problems, np.full(problems, 1 / problems), size=DRAWS) / problems
+
+
+def _mcnemar(gaps: Scores) -> float:
+    """Exact two-sided test that a difference is as often above as below 0."""
+    above, below = int((gaps > 0).sum()), int((gaps < 0).sum())
+    return float(stats.binomtest(above, above + below).pvalue) if above + below else 1.0
