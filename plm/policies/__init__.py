@@ -4,13 +4,14 @@ from plm.policies.base import Policy
 from plm.policies.data import DatasetPolicy, ReferencePolicy
 from plm.policies.fixed_random import FixedRandomPolicy, fixed_random_distribution, fixed_random_tokens
 from plm.policies.labels import FileLabels, LabelPolicy, SampledLabels, label_distributions, save_labels
-from plm.policies.model import ModelPolicy
+from plm.policies.model import ModelLabels, ModelPolicy
 
 __all__ = [
     "DatasetPolicy",
     "FileLabels",
     "FixedRandomPolicy",
     "LabelPolicy",
+    "ModelLabels",
     "ModelPolicy",
     "Policy",
     "ReferencePolicy",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
 from plm.passwords import Condition
 from plm.policies.base import Policy
-from plm.policies.samples import read_samples
+from plm.policies.labels import Distribution, LabelPolicy
+from plm.policies.samples import AskedModel, read_labels, read_samples
 from plm.records import Problem
 from plm.references import ModelReference
 from plm.seeds import derive_seed
 
 
-class ModelPolicy(Policy):
+class ModelPolicy(AskedModel, Policy):
     """A model that is not trained: π_strong, π_weak, an intermediate model (§4.1 and Table 1 of the paper).
 
     It never runs inside a fit. `plm fit` has it answer every problem of a split beforehand, in a process of its own,
@@ -70,10 +71,43 @@ class ModelPolicy(Policy):
             self._answers = read_samples(Path(self.model))
         stored = self._answers.get(problem.id)
         if not stored:
-            raise PlmError(
-                f"the samples in {self.model} have no answer to problem {problem.id}: they are of another split or "
-                "another task; say by ModelPolicy's split which problems the model answers"
-            )
+            raise PlmError(_missing(self.model, problem))
         if self.unique:
             stored = list(dict.fromkeys(stored))
         return random.Random(derive_seed(seed, problem.id)).choice(stored)
+
+
+class ModelLabels(AskedModel, LabelPolicy):
+    """A model's probabilities of each choice as soft labels, its most probable one as answer (App. B.2 of the paper).
+
+    Made and kept as the answers of `ModelPolicy` are, for tasks whose answers are chosen.
+
+    Args:
+        model: A hub id, a directory, or a config, meaning the model that this config makes.
+        split: Which problems to label; those of the method or callback that uses the policy where None.
+        condition: What the prompts look like.
+    """
+
+    def __init__(self, model: ModelReference, split: SplitName | None = None, condition: Condition = "none") -> None:
+        self.model = model
+        self.split = split
+        self.condition = condition
+        self._labels: Mapping[str, Distribution] | None = None
+
+    def distributions(self, problems: Sequence[Problem], seed: int) -> list[Distribution]:
+        """What the model finds probable; each adds up to 1."""
+        if self._labels is None:
+            self._labels = read_labels(Path(self.model))
+            if not self._labels:
+                raise PlmError(f"the samples in {self.model} have no probabilities of choices: the task has no choices")
+        for problem in problems:
+            if problem.id not in self._labels:
+                raise PlmError(_missing(self.model, problem))
+        return [self._labels[problem.id] for problem in problems]
+
+
+def _missing(folder: ModelReference, problem: Problem) -> str:
+    return (
+        f"the samples in {folder} have no answer to problem {problem.id}: they are of another split or another task; "
+        "say by the policy's split which problems the model answers"
+    )

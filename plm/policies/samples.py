@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,10 @@ class Sampling(NamedTuple):
     seed: int
 
 
+class AskedModel:
+    """What policies have in common whose argument `model` names a model that is asked before the fit, not trained."""
+
+
 class SamplesFolder(RunFolder):
     """The folder of a sampling run: `samples.parquet` beside the manifest that says where it comes from.
 
@@ -50,7 +55,7 @@ class SamplesFolder(RunFolder):
 
     @property
     def samples_path(self) -> Path:
-        """One row an answer: problem_id, sample, prompt, completion, tokens, finished."""
+        """One row an answer: problem_id, sample, prompt, completion, tokens, finished, probabilities."""
         return self.path / "samples.parquet"
 
     @property
@@ -67,8 +72,10 @@ class SamplesFolder(RunFolder):
         """Whether a part of the samples was made already."""
         return self._part_path(index).exists()
 
-    def write_part(self, index: int, answers: Sequence[Answer], samples: Sequence[int]) -> None:
-        """Writes a part, which appears whole or not at all."""
+    def write_part(
+        self, index: int, answers: Sequence[Answer], samples: Sequence[int], labels: Sequence[Mapping[str, float]]
+    ) -> None:
+        """Writes a part, which appears whole or not at all; labels are choice → probability, empty without choices."""
         columns = {
             "problem_id": [row.problem.id for row in answers],
             "sample": pa.array(list(samples), pa.int32()),
@@ -76,7 +83,9 @@ class SamplesFolder(RunFolder):
             "completion": [row.completion for row in answers],
             "tokens": pa.array([row.tokens for row in answers], pa.int32()),
             "finished": [row.finished for row in answers],
+            "probabilities": [json.dumps(dict(label)) if label else None for label in labels],
         }
+        columns["probabilities"] = pa.array(columns["probabilities"], pa.string())
         write_parquet(self._part_path(index), pa.table(columns))
 
     def join(self, parts: int, about: Mapping[str, Any]) -> dict[str, int]:
@@ -107,19 +116,33 @@ def read_samples(folder: Path) -> dict[str, list[tuple[str, bool]]]:
     Raises:
         PlmError: If there are none, or the file is damaged.
     """
+    found: dict[str, list[tuple[str, bool]]] = {}
+    for row in _read(folder, ["problem_id", "completion", "finished"]):
+        found.setdefault(row["problem_id"], []).append((row["completion"], row["finished"]))
+    return found
+
+
+def read_labels(folder: Path) -> dict[str, Mapping[str, float]]:
+    """Reads how probable the model found each choice, by problem; problems without choices are left out.
+
+    Raises:
+        PlmError: If there are no samples, or the file is damaged.
+    """
+    rows = _read(folder, ["problem_id", "probabilities"])
+    return {row["problem_id"]: json.loads(row["probabilities"]) for row in rows if row["probabilities"]}
+
+
+def _read(folder: Path, columns: list[str]) -> list[dict[str, Any]]:
     path = SamplesFolder(folder).samples_path
     try:
-        table = pq.read_table(path, columns=["problem_id", "completion", "finished"])
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
     except FileNotFoundError as error:
         raise PlmError(
             f"{folder}: there are no samples of a frozen model; plm fit makes them before it trains"
         ) from error
     except (OSError, pa.ArrowException) as error:
         raise PlmError(f"{path} is damaged: delete {folder} to have the model sampled again") from error
-    found: dict[str, list[tuple[str, bool]]] = {}
-    for row in table.to_pylist():
-        found.setdefault(row["problem_id"], []).append((row["completion"], row["finished"]))
-    return found
+    return rows
 
 
 def find_sampling(config: Mapping[str, Any], key: str) -> Sampling | None:
@@ -134,25 +157,18 @@ def find_sampling(config: Mapping[str, Any], key: str) -> Sampling | None:
     Raises:
         PlmError: If neither the policy nor what uses it has a split.
     """
-    from plm.policies.model import ModelPolicy
-
     *place, name = key.split(".")
     policy = _class(_inner(config, place[:-1]))
-    if name != "model" or policy is None or not issubclass(policy, ModelPolicy):
+    if name != "model" or policy is None or not issubclass(policy, AskedModel):
         return None
     arguments = _inner(config, place)
     users = (_inner(config, place[:end]) for end in range(len(place) - 2, 0, -1) if place[end - 1] == "init_args")
     split = arguments["split"] or next((user["split"] for user in users if user.get("split")), None)
     if split is None:
         raise PlmError(f"{'.'.join(place)}.split: say which split's problems the model answers")
-    greedy = arguments["temperature"] == 0
-    return Sampling(
-        split,
-        arguments["temperature"],
-        1 if greedy else arguments["samples"],
-        arguments["condition"],
-        arguments["seed"],
-    )
+    temperature = arguments.get("temperature", 0.0)
+    samples = arguments["samples"] if temperature else 1
+    return Sampling(split, temperature, samples, arguments["condition"], arguments.get("seed", 0))
 
 
 def sampling_config(config: Mapping[str, Any], model: str, sampling: Sampling) -> dict[str, Any]:

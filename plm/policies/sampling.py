@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from lightning import Callback, LightningModule, Trainer
@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from plm.datamodules.splits import SplitName
 from plm.distributed import from_first
 from plm.errors import PlmError
-from plm.evaluation import answer
+from plm.evaluation import answer, choice_distributions
 from plm.examples import Batch, Example
 from plm.modules.base import PolicyModule
 from plm.passwords import Condition
@@ -79,24 +79,25 @@ class SamplesCallback(Callback):
                 if from_first(first and folder.has_part(index)):
                     advance(len(chunk))
                     continue
-                answers = self._ask(module, chunk, advance)
+                answers, labels = self._ask(module, chunk, advance)
                 if first:
-                    folder.write_part(index, answers, [number for _, number in chunk])
+                    folder.write_part(index, answers, [number for _, number in chunk], labels)
         if first:
             self._finish(folder, len(chunks), len(problems))
 
-    def _ask(self, module: PolicyModule, asked: Sequence[tuple[Problem, int]], advance: Advance) -> list[Answer]:
-        seed = module.task.run_seed
-        return answer(
-            module,
-            module.task,
-            [problem for problem, _ in asked],
-            self.condition,
-            self.temperature,
-            [derive_seed(seed, "policy sample", problem.id, number) for problem, number in asked],
-            prompt_seed=seed,
-            progress=advance,
+    def _ask(
+        self, module: PolicyModule, asked: Sequence[tuple[Problem, int]], advance: Advance
+    ) -> tuple[list[Answer], Sequence[Mapping[str, float]]]:
+        """Answers, and how probable the model finds each choice where there are choices."""
+        task, seed = module.task, module.task.run_seed
+        problems = [problem for problem, _ in asked]
+        seeds = [derive_seed(seed, "policy sample", problem.id, number) for problem, number in asked]
+        answers = answer(
+            module, task, problems, self.condition, self.temperature, seeds, prompt_seed=seed, progress=advance
         )
+        if any(task.choices(problem) is None for problem in problems):
+            return answers, [{}] * len(answers)
+        return answers, choice_distributions(module, task, problems, self.condition, prompt_seed=seed)
 
     def _finish(self, folder: SamplesFolder, parts: int, problems: int) -> None:
         counts = folder.join(parts, {"split": self.split, "problems": problems})

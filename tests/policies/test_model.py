@@ -12,7 +12,7 @@ import yaml
 
 from plm.errors import PlmError
 from plm.identity import folder_digest
-from plm.policies import ModelPolicy
+from plm.policies import ModelLabels, ModelPolicy
 from plm.policies.samples import SamplesFolder, find_sampling, samples_name
 from plm.runs import RunFolder
 from tests.runs import EVALUATION, PROBE, REFERENCE, config, fit, lock, numbers, only_run, plm, sft, write
@@ -305,3 +305,29 @@ def test_the_split_is_the_users_unless_the_policy_has_one():
 )
 def test_names(reference, name):
     assert samples_name(reference) == name
+
+
+def test_a_models_soft_labels_are_kept_with_its_answers(tmp_path, weak):
+    content = locked(weak, temperature=0)
+    content["data"]["class_path"] = "tests.policies.choosing.ChoosingTask"
+    labels = {"class_path": "plm.policies.ModelLabels", "init_args": {"model": str(weak)}}
+    content["model"] |= {"class_path": "plm.modules.SoftLabelLockModule"}
+    content["model"]["init_args"]["policies"]["right"] = labels
+    run = fit(tmp_path / "lock.yaml", content)
+    (samples,) = sampled(weak)  # labels and greedy answers are asked for together
+    rows = pq.read_table(samples.samples_path).to_pylist()
+    policy, problems = ModelLabels(str(samples.path)), TinyTask().split("lock")
+    for row, label, best in zip(rows, policy.distributions(problems, 0), policy.answers(problems, 0), strict=True):
+        assert set(label) == {"a", "b", "c"} and sum(label.values()) == pytest.approx(1.0)
+        assert best == row["completion"] == max(label, key=label.get)
+    trained = [row for row in run.read_round(0) if any(row.scalars.values())]
+    assert len(trained) == 8
+    with pytest.raises(PlmError, match="no answer to problem w0"):
+        policy.distributions(TinyTask().split("weak"), 0)
+
+
+def test_labels_of_a_task_without_choices_are_refused(folder):
+    table = pq.read_table(folder / "samples.parquet")
+    pq.write_table(table.append_column("probabilities", pa.array([None] * 4, pa.string())), folder / "samples.parquet")
+    with pytest.raises(PlmError, match="has no choices"):
+        ModelLabels(str(folder)).answers(TinyTask().split("weak"), 0)
