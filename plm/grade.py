@@ -191,6 +191,28 @@ def _math_grader(unsafe: bool) -> Grader:
     return MathGrader()
 
 
+def _mmlu_problem(row: Mapping[str, Any], id: str) -> Problem:
+    from plm.graders.choice import LETTERS
+
+    choices, answer = row["choices"], row["answer"]
+    if isinstance(choices, int) and 2 <= choices <= len(LETTERS):  # how many: their texts are not known
+        choices = [""] * choices
+    if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
+        raise BadRowError("`choices` is not a list of two or more options")
+    if not all(isinstance(option, str) for option in choices):
+        raise BadRowError("`choices` holds something that is not a string")
+    letters = LETTERS[: len(choices)]
+    if not isinstance(answer, str) or len(answer) != 1 or answer not in letters:
+        raise BadRowError(f"`answer` is not one of the letters {letters[0]} to {letters[-1]}")
+    return Problem(id=id, prompt="", domain="", reference=answer, choices=tuple(choices))
+
+
+def _mmlu_grader(unsafe: bool) -> Grader:
+    from plm.graders.choice import ChoiceGrader
+
+    return ChoiceGrader()
+
+
 class GradedTask(NamedTuple):
     """What `plm grade` needs to know about a task.
 
@@ -209,6 +231,7 @@ TASKS = {
     "code": GradedTask(("tests",), _code_problem, _code_grader),
     "math": GradedTask(("reference",), _math_problem, _math_grader),
     "composition": GradedTask(("reference",), _composition_problem, _composition_grader),
+    "mmlu": GradedTask(("choices", "answer"), _mmlu_problem, _mmlu_grader),
 }
 
 

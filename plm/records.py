@@ -42,6 +42,7 @@ class Problem:
             identifies the program, so that two phrasings of one program share it.
         answers: Completions that come with the data, by the policy that wrote them (`weak`, `teacher`, …).
         renderings: The problem in other settings, by name; all settings of a lock by setting variation are here.
+        choices: The options of a multiple-choice question, in the order of their letters; else empty.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Problem:
     group: str = ""
     answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     renderings: Mapping[str, Rendering] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
 
 
 class Grade(NamedTuple):
