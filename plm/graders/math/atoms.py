@@ -91,8 +91,6 @@ class AtomReader:
             return False
         if kind == "num" and isinstance(left, Num):
             raise UnreadableError("a number behind a number")
-        if self.token == ("sym", "U", True) and isinstance(left, (Group, Op)) and self.peek().value in ("(", "["):
-            return False
         return kind != "text" and self.starts_atom(self.token)
 
     def power(self) -> Node:
@@ -223,9 +221,9 @@ class AtomReader:
         items = inner.items if isinstance(inner, Seq) else (inner,)
         if open in ("{|", "\\{"):
             return Group(open.strip("\\"), items, close.strip("\\"))
-        if len(items) == 1:
-            return inner
-        return Group(open, items, close)
+        if len(items) != 2 and close != _CLOSERS[open][0]:
+            raise UnreadableError("brackets that do not match")
+        return inner if len(items) == 1 else Group(open, items, close)
 
     def argument(self, *, whole_number: bool = False, chained: bool = False) -> Node:
         r"""What a command takes: a group in braces, or one token; a number gives one digit unless `whole_number`."""

@@ -201,7 +201,6 @@ def _items(node: Node) -> tuple[Node, ...]:
 
 def _same_lists(left: Node, right: Node) -> bool:
     a, b = _items(left), _items(right)
-    braces = [isinstance(node, Group) and node.open == "{" for node in (left, right)]
     tuples = [isinstance(node, Group) and node.open in "([" for node in (left, right)]
     if all(tuples):
         assert isinstance(left, Group) and isinstance(right, Group)
@@ -213,7 +212,8 @@ def _same_lists(left: Node, right: Node) -> bool:
     if all(isinstance(item, Named) for item in (*a, *b)) and (named := _same_assignments(a, b)) is not None:
         return named
     words = all(isinstance(item, (Sym, Text)) for item in (*a, *b))
-    return _same_items(_values(a), _values(b), ordered=words and not any(braces))
+    in_a_row = all(isinstance(node, Seq) and node.joiner in ",;" for node in (left, right))
+    return _same_items(_values(a), _values(b), ordered=words and in_a_row)
 
 
 def _values(items: Sequence[Node]) -> list[Node]:

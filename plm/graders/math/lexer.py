@@ -35,7 +35,8 @@ _TOKEN = re.compile(
     (?P<space>\s+|\\[,!;:>\ ]|~|\\(?:left|right)\.
       |\\(?:q?quad|left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|thinspace|nobreak)(?![a-zA-Z]))
     |(?P<repeating>\d*\.\d*\\(?:overline|bar|dot)\s*(?:\{\d+\}|\d))
-    |(?P<num>\d+\.\d+|\d+|\.\d+)
+    |(?P<num>\d+\.\d+|\d+\.(?=\s*[)\]},])|\d+|\.\d+)
+    |(?P<half>(?<![a-zA-Z])[ap]\.\s?m\b\.?)
     |\\(?P<font>text(?:bf|rm|it|sf|normal)?|mbox|math(?:rm|bf|it|sf|cal|bb|frak|scr)|operatorname\*?|emph|textup
       |boldsymbol|bm|bold)\s*(?P<brace>\{)?
     |\\begin\s*\{(?P<begin>[a-z]+\*?)\}
@@ -49,7 +50,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _HALF_DAY = re.compile(r"(?i)[ap]\.?\s?m\.?")
-_TEXT_WITH_MATHS = re.compile(r"(?:[A-Za-z](?![A-Za-z])|[\d\s.,;:()\[\]+\-*/=<>%^|']|\\[a-zA-Z]+|\$|and\b|or\b)*")
+_TEXT_WITH_MATHS = re.compile(r"(?:[A-Za-z](?![A-Za-z])|[\d\s.,;:()\[\]+\-*/=<>%^|'$]|\\[a-zA-Z]++|and\b|or\b)*+")
 
 
 def tokenize(text: str) -> list[Token]:
@@ -93,6 +94,8 @@ def _make_token(kind: str, match: re.Match[str], spaced: bool) -> Token:
     value = match[kind]
     if kind == "end":
         return Token("close", value, spaced)
+    if kind == "half":
+        return Token("text", value, spaced)
     if kind == "escape":
         return Token("op", {"\\%": "%", "\\|": "|", "\\&": "&", "\\#": "#", "\\_": "_"}.get(value, value), spaced)
     if kind == "op" and value in ",;":
@@ -182,13 +185,15 @@ def _add_word(word: str, tokens: list[Token], spaced: bool) -> None:
         tokens.append(Token("op", "%", spaced))
     elif after_number and not spaced and low in ORDINALS:
         return
+    elif after_number and low in UNITS and len(word) > 1:
+        tokens.append(Token("text", word, spaced))
     elif word in FUNCTIONS or word in ("sqrt", "frac", "binom", "cup", "union") or word in BIG_OPERATORS[:2]:
         tokens.append(Token("cmd", {"union": "cup"}.get(word, word), spaced))
     elif (low in CONSTANTS and len(word) > 1) or (word in GREEK and len(word) > 2):
         tokens.append(Token("cmd", low if low in CONSTANTS else word, spaced))
     elif len(word) == 1 and word.isascii():
         tokens.append(Token("sym", word, spaced))
-    elif _is_words(word, spaced):
+    elif _is_words(word, spaced) or (len(word) > 2 and not after_number and (word.isupper() or word.istitle())):
         tokens.append(Token("text", word, spaced))
     else:
         tokens.extend(Token("sym", letter, spaced and i == 0) for i, letter in enumerate(word))

@@ -45,6 +45,8 @@ _COMMANDS = (
     "rangle|binom|dbinom|operatorname|frac"
 )
 _ESCAPED = re.compile(rf"(?<!\\)\\\\(?=(?:{_COMMANDS})(?![a-zA-Z]))")
+_ESCAPED_ANYTHING = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z%$!,;:{}])")
+_UNION = re.compile(r"(?<=[)\]}])\s*[Uu]\s*(?=[(\[{\\])")
 _GLUE = r"(?:\\[,!;: ]|\{,\}|,\\[!,;: ]|~)"
 _GROUPED = re.compile(rf"(?<=\d),?{_GLUE}\s?(?=\d{{3}}(?!\d))")
 _SPACED_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d.])")
@@ -68,7 +70,8 @@ def clean(text: str) -> str:
         text = re.sub(r"[⁰¹²³⁴-⁹⁻⁺ⁿ]+", lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}", text)
     if re.search(r"[₀-₉]", text):
         text = re.sub(r"[₀-₉]+", lambda m: f"_{{{m[0].translate(_SUBSCRIPTS)}}}", text)
-    text = _ESCAPED.sub(r"\\", text).translate(_TRANSLATION)
+    escaped = _ESCAPED if "begin" in text else _ESCAPED_ANYTHING
+    text = _UNION.sub(r" \\cup ", escaped.sub(r"\\", text).translate(_TRANSLATION))
     text = _JOINED_SPACE.sub(" ", _DELIMITERS.sub(" ", _MONEY.sub("", text)))
     text = text.strip(_PUNCTUATION.replace(".", ""))
     text = text.removesuffix(".").rstrip(_PUNCTUATION)

@@ -25,6 +25,9 @@ POINTS = (1, 2, 3, -4, -5)
 """Points at which expressions with variables are compared; the coordinates are negative where the number is."""
 
 _DIGITS = 60
+_NOISE = (-250, -150)
+"""Powers of two between which a number lies that should be 0, when others cancelled; more digits tell."""
+
 _MAX_BITS = 20_000
 _MAX_LOG = 2.0**40
 _MAX_TURN = 1e12
@@ -39,12 +42,14 @@ class TooLargeError(Exception):
     """Computing the value would take too long or too much memory."""
 
 
-def _context() -> Any:
+def _context(digits: int = _DIGITS) -> Any:
     """This thread's arithmetic; mpmath's own is global, and its precision is everybody's to change."""
-    if not hasattr(_local, "mp"):
-        _local.mp = mpmath.mp.clone()
-        _local.mp.dps = _DIGITS
-    return _local.mp
+    if not hasattr(_local, "contexts"):
+        _local.contexts = {}
+    if digits not in _local.contexts:
+        _local.contexts[digits] = mpmath.mp.clone()
+        _local.contexts[digits].dps = digits
+    return _local.contexts[digits]
 
 
 def value_at(node: Node, point: int = 1, *, degree: bool = True, percent: bool = True) -> Value:
@@ -61,7 +66,10 @@ def value_at(node: Node, point: int = 1, *, degree: bool = True, percent: bool =
         TooLargeError: If it is too costly.
     """
     try:
-        value = _Evaluator(point, degree, percent).value(node)
+        value = _Evaluator(point, degree, percent, _context()).value(node)
+        if not isinstance(value, Fraction) and _NOISE[0] < _context().mag(value) < _NOISE[1]:
+            again = _Evaluator(point, degree, percent, _context(3 * _DIGITS)).value(node)
+            value = Fraction(0) if _context().mag(to_float(again)) < 2 * _NOISE[0] else value
     except (ZeroDivisionError, OverflowError, ValueError, ArithmeticError, mpmath.libmp.NoConvergence) as error:
         raise UndefinedError(str(error)) from error
     if not isinstance(value, Fraction) and _context().isnan(value):
@@ -115,7 +123,7 @@ def same(a: Value, b: Value) -> bool:
     if ctx.isinf(a) or ctx.isinf(b):
         return bool(a == b)
     size = max(abs(a), abs(b))
-    return bool(abs(a - b) <= size * ctx.mpf(10) ** -35 or size < ctx.mpf(10) ** -45)
+    return bool(abs(a - b) <= size * ctx.mpf(10) ** -35)
 
 
 def is_real(value: Value) -> bool:
@@ -128,9 +136,9 @@ def real(value: Value) -> Value:
     return value if isinstance(value, Fraction) else value.real
 
 
-def to_float(value: Value) -> Value:
-    """A value as a number of 60 digits."""
-    ctx = _context()
+def to_float(value: Value, ctx: Any = None) -> Value:
+    """A value as a number of 60 digits, or of another context's."""
+    ctx = ctx or _context()
     return ctx.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
 
 
@@ -141,9 +149,8 @@ def _number_for(name: str, sign: int = 1) -> Fraction:
 
 
 class _Evaluator:
-    def __init__(self, point: int, degree: bool, percent: bool) -> None:
-        self._point, self._degree, self._percent = point, degree, percent
-        self._ctx = _context()
+    def __init__(self, point: int, degree: bool, percent: bool, ctx: Any) -> None:
+        self._point, self._degree, self._percent, self._ctx = point, degree, percent, ctx
 
     def value(self, node: Node) -> Value:
         match node:
@@ -199,7 +206,7 @@ class _Evaluator:
         return _number_for(f"{name} {text}")
 
     def _float(self, value: Value) -> Value:
-        return to_float(value)
+        return to_float(value, self._ctx)
 
     def _sum(self, values: list[Value]) -> Value:
         if all(isinstance(value, Fraction) for value in values):
@@ -225,7 +232,7 @@ class _Evaluator:
 
     def _bounded(self, value: Fraction) -> Value:
         if value.numerator.bit_length() + value.denominator.bit_length() > _MAX_BITS:
-            return to_float(value)
+            return self._float(value)
         return value
 
     def _power(self, values: list[Value]) -> Value:

@@ -75,16 +75,13 @@ class Parser(AtomReader):
     def union(self) -> Node:
         """Sets joined by union, intersection or difference."""
         left = self.sum()
-        while name := self._set_operation(left):
+        while name := self._set_operation():
             self.next()
             left = Op(name, (left, self.sum()))
         return left
 
-    def _set_operation(self, left: Node) -> str | None:
-        if self.token.kind == "cmd":
-            return _SETS.get(self.token.value)
-        is_plain_u = self.token == ("sym", "U", True) and isinstance(left, (Group, Op))
-        return "cup" if is_plain_u and self.peek().value in ("(", "[", "\\{", "{") else None
+    def _set_operation(self) -> str | None:
+        return _SETS.get(self.token.value) if self.token.kind == "cmd" else None
 
     def sum(self) -> Node:
         """Terms with `+`, `-`, `±`, `∓` between them."""
@@ -112,7 +109,7 @@ class Parser(AtomReader):
         """Factors with or without a sign between them; `/` and `÷` take the next factor only; `:` makes a ratio."""
         with self.deeper():
             left = self._quotients(self._clock() or self._mixed_number() or self.power())
-            if self.token.value == ":" and self.token.kind == "op" and self.starts_atom(self.peek()):
+            if self.token.value == ":" and not self._braces and self.starts_atom(self.peek()):
                 self.next()
                 left = Op("ratio", (left, self.product()))
         return left

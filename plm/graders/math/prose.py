@@ -27,7 +27,7 @@ _NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.^\\])(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+(?!\s?/))?(?:\s?\\?%)?|(?<![A-Za-z0-9_.\\])\.\d+"
 )
 _OPENING = re.compile(r"\A(?:[\s*:\"'`]|\\(?=[\"'\s]))+")
-_BREAK = re.compile(r"[.!?]\s|\n|。")
+_BREAK = re.compile(r"(?<!\\)[.!?]\s+(?=[A-Z\d$\\(\[*])|\n|。")
 _JOINT = re.compile(r"(?i)[\s,;]*(?:\\text\{)?(?:and|or|y|et)?\}?[\s,;]*")
 _DELIMITER = re.compile(r"(?<!\\)\$\$?|(?<!\\)\\[()\[\]]")
 
