@@ -83,7 +83,8 @@ def test_programs_get_their_known_verdicts(data_folder, problem, programs, step)
     }, different
     compiled = [
         (known == "compile_error") == (grade.reason == "compile")
-        for (*_, known), grade in zip(rows, grades, strict=True)
+        for (name, _, known), grade in zip(rows, grades, strict=True)
+        if name not in ABSENT
     ]
     assert all(compiled)
 
