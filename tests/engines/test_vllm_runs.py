@@ -1,0 +1,96 @@
+"""Whole runs with vLLM through the real command line: the same numbers and weights, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from plm.models import LoadedModel, ModelSource
+from tests.engines.test_hf import make_model
+from tests.runs import EVALUATION, PROBE, config, fit, lock, numbers, only_run, weights, write
+from tests.tiny import ALPHABET, character_tokenizer
+
+pytestmark = pytest.mark.vllm
+
+ENGINE = {"class_path": "plm.engines.VLLMEngine", "init_args": {"kv_cache_gib": 0.0625}}
+OWN_PROCESS = {**ENGINE, "init_args": {**ENGINE["init_args"], "mode": "checkpoint"}}
+ROOT = Path(__file__).parents[2]
+
+
+class WideSource(ModelSource):
+    """Heads of 32 dimensions, as vLLM's kernels for CPUs need them, and dropout, which random states decide."""
+
+    def __init__(self, kind: str = "llama") -> None:
+        self.kind = kind
+
+    def load(self, texts, extra_texts=(), seed=0):
+        size = {"hidden_size": 64, "num_attention_heads": 2, "vocab_size": 3 + len(ALPHABET)}
+        model = make_model(self.kind, attention_dropout=0.2, max_position_embeddings=256, **size)
+        return LoadedModel(model, character_tokenizer())
+
+
+def settings(engine, kind="llama", rounds=2, callbacks=(EVALUATION, PROBE), **trainer):
+    base = {"class_path": "tests.engines.test_vllm_runs.WideSource", "init_args": {"kind": kind}}
+    return config(lock(base=base), callbacks=list(callbacks), rounds=rounds, data={"engine": engine}, **trainer)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt_neox"])
+def test_a_run_with_vllm_has_the_same_results_and_bitwise_the_same_weights(tmp_path, kind, capfd):
+    ours = fit(tmp_path / "ours.yaml", settings(ENGINE, kind))
+    shown = capfd.readouterr()
+    theirs = fit(tmp_path / "theirs.yaml", settings(None, kind))
+    assert numbers(ours) == numbers(theirs)
+    assert {row["label"] for row in ours.read_results()} >= {"right", "none", "decoy", "probe"}
+    trained, reference = weights(ours), weights(theirs)
+    assert trained.keys() == reference.keys() and all(torch.equal(trained[name], reference[name]) for name in trained)
+    assert psutil.Process().children(recursive=True) == []
+    assert "vllm" not in (shown.out + shown.err).lower().replace("vllmengine", "") and "Warning" not in shown.err
+
+
+def wait_for(condition, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < until:
+        time.sleep(0.2)
+    return bool(met)
+
+
+def test_two_processes_have_an_engine_each(tmp_path):
+    path = write(tmp_path / "ddp.yaml", settings(ENGINE, rounds=1, callbacks=[EVALUATION]))
+    options = ["--runs", str(tmp_path / "runs"), "--trainer.devices=2", "--trainer.strategy=ddp"]
+    child = subprocess.run([sys.executable, "-m", "plm", "fit", "--config", str(path), *options],
+                           cwd=ROOT, timeout=300, capture_output=True, text=True)  # fmt: skip
+    assert child.returncode == 0, child.stderr
+    one = fit(tmp_path / "one.yaml", settings(None, rounds=1, callbacks=[EVALUATION]))
+    correct = [[row["correct"] for row in run.read_results()] for run in (only_run(path), one)]
+    assert correct[0] == correct[1] and len(correct[0]) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_is_left_when_the_trainer_is_stopped(tmp_path, number):
+    path = write(tmp_path / "run.yaml", settings(OWN_PROCESS, rounds=10_000, callbacks=[EVALUATION]))
+    command = [sys.executable, "-m", "plm", "fit", "--config", str(path), "--runs", str(tmp_path / "runs")]
+    with (tmp_path / "log").open("w") as log:
+        child = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        results = tmp_path / "runs"
+        assert wait_for(lambda: child.poll() is not None or list(results.glob("*/*/results.jsonl")), 200)
+        assert child.poll() is None, (tmp_path / "log").read_text()
+        helpers = psutil.Process(child.pid).children(recursive=True)
+        assert sum("VLLM" in " ".join(helper.cmdline()) for helper in helpers) >= 1
+        os.kill(child.pid, number)
+        child.wait(60)
+        assert child.returncode == (-number if number == signal.SIGKILL else 128 + number)
+        assert wait_for(lambda: not any(alive(helper) for helper in helpers), 20), [h for h in helpers if alive(h)]
+    finally:
+        if child.poll() is None:
+            child.kill()
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
