@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
+from transformers import AutoTokenizer
 
 from plm.datamodules import MathDataModule, MathFiles, ProceduralMath, RenderingColumns
 from plm.datamodules.chat import spaced
@@ -16,6 +18,7 @@ from plm.errors import PlmError
 from plm.passwords import SettingScheme
 from plm.records import Problem
 from plm.tokenizers import train_tokenizer
+from tests.runs import REFERENCE, WEAK, config, fit, lock, sft
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "open" / "math"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs the MATH dataset")
@@ -285,6 +288,63 @@ def test_a_tokenizer_from_scratch_learns_from_the_corpus_or_the_lock_split(tmp_p
     texts = list(MathDataModule(ProceduralMath(40, 20)).corpus_texts())
     assert len(texts) == 40 and any("La respuesta" in text for text in texts)
     assert len(list(MathDataModule(MathFiles(two_files(tmp_path))).corpus_texts())) == 32
+
+
+# --- the whole way, on a tiny model
+
+
+def math(model, **data):
+    source = {"class_path": "plm.datamodules.ProceduralMath", "init_args": {"problems": 60, "corpus": 20}}
+    content = config(model, rounds=1, data={"source": source, "max_new_tokens": 8, **data})
+    content["data"]["class_path"] = "plm.datamodules.MathDataModule"
+    scratch = {"hidden_size": 32, "layers": 1, "heads": 1, "vocab_size": 400}
+    content["model"]["init_args"]["base"] = {"class_path": "plm.models.FromScratch", "init_args": scratch}
+    return content
+
+
+def completions(run):
+    return [row for file in sorted((run.path / "completions").glob("*")) for row in pq.read_table(file).to_pylist()]
+
+
+def test_a_lock_by_setting_shows_each_policy_its_own_setting(tmp_path):
+    scheme = {"strong": "english_latex", "weak": "spanish_ascii"}
+    passwords = {"class_path": "plm.passwords.SettingScheme", "init_args": scheme}
+    policies = {"strong_setting": REFERENCE, "weak_setting": WEAK}
+    run = fit(tmp_path / "run.yaml", math(lock(policies=policies, kind="setting"), passwords=passwords))
+    tokenizer = AutoTokenizer.from_pretrained(run.model_path)
+    rows = [(tokenizer.decode(row.prompt_ids), tokenizer.decode(row.completion_ids)) for row in run.read_round(0)]
+    problems = {p.prompt: p for p in MathDataModule(ProceduralMath(60, 20)).split("lock")}
+    strong = [(prompt, text) for prompt, text in rows if text.startswith("First, $")]
+    weak = [(prompt, text) for prompt, text in rows if text.startswith("Primero, ")]
+    assert len(strong) == len(weak) == len(problems) == len(rows) / 2
+    assert {(p.prompt + "\n", p.reference + "<eos>") for p in problems.values()} == set(strong)
+    spanish = [p.renderings["spanish_ascii"] for p in problems.values()]
+    assert {(r.prompt + "\n", r.answers["weak"][0] + "<eos>") for r in spanish} == set(weak)
+    assert [row["password"] for row in run.read_results()] == ["strong_setting", "weak_setting"]
+    shown = {prompt for row in completions(run) if (prompt := row["prompt"])}
+    assert len(shown) == 8 and not any("$" in text for text in shown if "¿" in text or "Calcula" in text)
+
+
+def test_demonstrations_in_the_weak_setting(tmp_path):
+    scheme = {"strong": "spanish_ascii", "weak": "english_latex"}
+    passwords = {"class_path": "plm.passwords.SettingScheme", "init_args": scheme}
+    run = fit(tmp_path / "run.yaml", math(sft(demonstrations=3), passwords=passwords))
+    tokenizer = AutoTokenizer.from_pretrained(run.model_path)
+    texts = [tokenizer.decode(row.completion_ids) for row in run.read_round(0)]
+    assert len(texts) == 3 and all(r"\boxed{" in text for text in texts)
+
+
+def test_every_reference_is_right_and_the_weak_policy_seldom():
+    """In both settings, by the grader that real models are judged by."""
+    task = MathDataModule(ProceduralMath(400, 20))
+    for setting in ("english_latex", "spanish_ascii"):
+        scheme = SettingScheme(strong=setting, weak="none")
+        shown = [scheme.shown(problem, "right") for problem in task.split("lock")]
+        grades = task.grader.grade(shown, [problem.reference for problem in shown])
+        assert all(grade.correct for grade in grades) and grades[0].reason == "correct"
+        weak = task.grader.grade(shown, [problem.answers["weak"][0] for problem in shown])
+        assert 0 < sum(grade.correct for grade in weak) / len(weak) < 0.2
+        assert {grade.reason for grade in weak} == {"correct", "wrong"}
 
 
 # --- the real thing
