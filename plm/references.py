@@ -12,9 +12,10 @@ from jsonargparse.typing import register_type
 class ModelReference(str):
     """Names a model: a hub id (`org/name`), a directory, or a YAML config, meaning the model that this config makes.
 
-    Configs that are laid over each other are joined by ` + `: `configs/strong_code.yaml + configs/paper/code.yaml`. A
-    config is fitted first, in its own process, unless a finished run of it exists. The command line replaces the
-    reference by the directory before any object is built.
+    Configs that are laid over each other, and single values, are joined by ` + `: `configs/strong_code.yaml +
+    configs/paper/code.yaml`, `configs/lock_code.yaml + seed_everything=1`. A config is fitted first, in a process of its
+    own, unless a finished run of it exists. The command line replaces the reference by the directory before any object
+    is built.
     """
 
     __slots__ = ()
@@ -22,12 +23,22 @@ class ModelReference(str):
     @property
     def is_config(self) -> bool:
         """Whether the reference is a config to fit rather than a model that exists."""
-        return self.endswith((".yaml", ".yml"))
+        return self._parts[0].endswith((".yaml", ".yml"))
 
     @property
     def configs(self) -> list[Path]:
         """The config and what is laid over it, in this order."""
-        return [Path(part.strip()) for part in self.split(" + ")]
+        return [Path(part) for part in self._parts if "=" not in part]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The words of a command line that names the configs, and then the single values."""
+        values = [f"--{part}" for part in self._parts if "=" in part]
+        return [word for path in self.configs for word in ("--config", str(path))] + values
+
+    @property
+    def _parts(self) -> list[str]:
+        return [part.strip() for part in self.split(" + ")]
 
 
 def _parse(value: object) -> ModelReference:

@@ -44,6 +44,7 @@ class Resolver:
         self.parser = parser
         self.runs = runs
         self.sampling = sampling
+        self._resolved: dict[str, tuple[str, str]] = {}  # chains of references lead to the same model many times
 
     def folder(self, config: Namespace, command: str, name: str, parents: dict[str, str]) -> RunFolder:
         """The folder of the run that a configuration describes."""
@@ -73,31 +74,31 @@ class Resolver:
         if stack_entry(reference.configs) in stack:
             names = [" + ".join(Path(part).name for part in step.split(" + ")) for step in [*stack, str(reference)]]
             raise PlmError(f"{key}: the model reference leads back to itself: {' → '.join(names)}")
-        run = self.run_of(reference.configs, stack)
-        self._wait_for_first(run)
-        if run.finished and not run.intact:
-            self._discard_model(run)
-        if not run.finished:
-            self._fit(reference, run)
-        return run.id, str(run.model_path)
+        if reference not in self._resolved:
+            run = self.run_of(reference, stack)
+            self._wait_for_first(run)
+            if run.finished and not run.intact:
+                self._discard_model(run)
+            if not run.finished:
+                self._fit(reference, run)
+            self._resolved[reference] = run.id, str(run.model_path)
+        return self._resolved[reference]
 
-    def run_of(self, paths: Sequence[Path], stack: list[str]) -> RunFolder:
+    def run_of(self, reference: ModelReference, stack: list[str]) -> RunFolder:
         """The run that configs describe; what it starts from is resolved, and fitted, first."""
-        config = self._parse(paths)
-        parents, _ = self.resolve_all(config, [*stack, stack_entry(paths)])
-        return self.folder(config, "fit", paths[0].stem, parents)
+        config = self._parse(reference)
+        parents, _ = self.resolve_all(config, [*stack, stack_entry(reference.configs)])
+        return self.folder(config, "fit", reference.configs[0].stem, parents)
 
-    def _parse(self, paths: Sequence[Path]) -> Namespace:
+    def _parse(self, reference: ModelReference) -> Namespace:
         try:
-            return self.parser.parse_args([word for path in paths for word in ("--config", str(path))])
+            return self.parser.parse_args(reference.arguments)
         except argparse.ArgumentError as error:
-            names = [str(path) for path in paths]
-            raise PlmError(f"{' + '.join(names)}: {one_line(error, names)}") from error
+            raise PlmError(f"{reference}: {one_line(error, [str(path) for path in reference.configs])}") from error
 
     def _fit(self, reference: ModelReference, run: RunFolder) -> None:
         say(f"{reference} is not fitted yet: fitting it first")
-        configs = [word for path in reference.configs for word in ("--config", str(path))]
-        code = self._child(["fit", *configs], FITTING)
+        code = self._child(["fit", *reference.arguments], FITTING)
         if code or not run.finished:
             raise PlmError(f"fitting {reference} failed with exit code {code}; what went wrong stands above")
 
@@ -142,7 +143,7 @@ class Resolver:
 
     def _sampling_run(self, path: Path, reference: ModelReference, stack: list[str]) -> SamplesFolder:
         """The folder that `plm predict --policy REFERENCE` makes of a configuration."""
-        config = self._parse([path])
+        config = self._parse(ModelReference(path))
         config.policy = config.model.init_args.base = reference
         parents, _ = self.resolve_all(config, stack)
         return SamplesFolder(self.folder(config, "predict", path.stem, parents).path)
