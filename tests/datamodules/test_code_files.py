@@ -125,7 +125,7 @@ def test_kinds_of_apps_are_recognized_and_counted(tmp_path, capsys):
     assert (problems[0].solutions, problems[6].solutions) == (("print(1)",), ())
     (kept,) = [problem for split in AppsMbppCode(apps=path).load(0).values() for problem in split]
     assert (kept.id, kept.domain, kept.reference, kept.answers) == (
-        "apps-1",
+        "apps-a-1",
         "interview",
         "",
         {"python": ("print(1)",)},
@@ -134,7 +134,7 @@ def test_kinds_of_apps_are_recognized_and_counted(tmp_path, capsys):
     assert "1 of 7 problems are kept (input and output); dropped: 3 without tests; 2 tested by calls" in said
     assert "1 of competition level" in said
     kept = AppsMbppCode(apps=[path], competition=True).load(0)
-    assert sorted(problem.id for split in kept.values() for problem in split) == ["apps-1", "apps-5"]
+    assert sorted(problem.id for split in kept.values() for problem in split) == ["apps-a-1", "apps-a-5"]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_kinds_of_apps_are_recognized_and_counted(tmp_path, capsys):
         ({"solutions": "[1]"}, "row 2: column 'solutions' must be a list of texts"),
         ({"difficulty": "easy"}, "row 2: column 'difficulty' is 'easy'; it must be one of introductory"),
         ({"question": None}, "row 2: column 'question' is empty"),
-        ({"problem_id": 1}, "the problem apps-1 is there twice"),
+        ({"problem_id": 1}, "the problem apps-a-1 is there twice"),
     ],
 )
 def test_a_bad_row_of_apps_is_one_line(tmp_path, change, message):
@@ -156,6 +156,17 @@ def test_a_bad_row_of_apps_is_one_line(tmp_path, change, message):
     with pytest.raises(PlmError, match=message) as caught:
         read_apps(path)
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_problems_of_two_files_have_different_names(tmp_path):
+    """Both halves of APPS count from 0."""
+    (tmp_path / "data").mkdir()
+    files = [write(tmp_path / "data" / f"{name}.jsonl", [apps(0, question=name)]) for name in ("test", "train")]
+    assert [problem.id for problem in read_apps(str(tmp_path / "data"))] == ["apps-data-test-0", "apps-data-train-0"]
+    splits = AppsMbppCode(apps=files).load(0)
+    assert sorted(problem.id for split in splits.values() for problem in split) == ["apps-test-0", "apps-train-0"]
+    with pytest.raises(PlmError, match="AppsMbppCode: the problem apps-test-0 is there twice"):
+        AppsMbppCode(apps=[files[0], files[0]]).load(0)
 
 
 def test_numbers_too_long_for_python_are_no_reason_to_stop(tmp_path):
@@ -280,6 +291,6 @@ def test_the_same_real_problems_in_both_layouts(data_folder):  # noqa: F811
     rows = read_apps(str(data_folder / "apps" / "coderl_hf_schema.jsonl.gz"))
     folders = read_apps(str(data_folder / "apps" / "coderl_original_layout.tar.gz"))
     assert [problem.id for problem in folders] == [f"apps-train-{n:04}" for n in (1, 111, 2287, 2404, 4184)]
-    for row, folder in zip(sorted(rows, key=lambda row: int(row.id[5:])), folders, strict=True):
+    for row, folder in zip(sorted(rows, key=lambda row: int(row.id.split("-")[-1])), folders, strict=True):
         assert (row.statement.split(), row.kind, row.tests) == (folder.statement.split(), folder.kind, folder.tests)
         assert (row.difficulty, row.solutions) == (folder.difficulty, folder.solutions)

@@ -27,9 +27,9 @@ def read_apps(source: str, splits: Sequence[str] = ("train", "test")) -> list[Pu
     """Reads the problems of APPS.
 
     Args:
-        source: A data set of the hub (`codeparrot/apps`); a file or folder of files with its columns; the original
-            folder, in which each problem is a folder with `question.txt`, `input_output.json`, `metadata.json` and
-            `solutions.json`, or a `.tar.gz` of it.
+        source: A data set of the hub without a loading script; a file or folder of files in the columns of
+            `codeparrot/apps`; the original folder, in which each problem is a folder with `question.txt`,
+            `input_output.json`, `metadata.json` and `solutions.json`; or a `.tar.gz` of it.
         splits: Of a data set on the hub.
 
     Returns:
@@ -47,8 +47,15 @@ def read_apps(source: str, splits: Sequence[str] = ("train", "test")) -> list[Pu
         rows = [(split, row) for split in splits for row in read_rows(source, COLUMNS, split=split, config="all")]
         problems = [_from_row(row, f"{split}-{row['problem_id']}") for split, row in rows]
     else:
-        problems = [_from_row(row, str(row["problem_id"])) for row in read_rows(source, COLUMNS)]
+        problems = [_from_row(row, f"{_label(row, path)}-{row['problem_id']}") for row in read_rows(source, COLUMNS)]
     return unique(problems, source)
+
+
+def _label(row: Row, source: Path) -> str:
+    """Tells the problems of two files apart, which both count from 0: the file's name, with that of its folder."""
+    file = Path(row.where.rpartition(", row ")[0])
+    name = file.name.split(".")[0]
+    return f"{source.name}-{name}" if source.is_dir() else name
 
 
 def unique(problems: list[PublishedProblem], source: str) -> list[PublishedProblem]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from plm.datamodules.code import CodeSource
-from plm.datamodules.code_files.apps import read_apps
+from plm.datamodules.code_files.apps import read_apps, unique
 from plm.datamodules.code_files.mbpp import read_mbpp
 from plm.datamodules.code_files.record import PublishedProblem
 from plm.datamodules.splits import Splits, split_by_group
@@ -30,7 +30,7 @@ class AppsMbppCode(CodeSource):
     evaluated, and trained on what it samples, but not on references. What is kept, dropped, and why, is said.
 
     Args:
-        apps: One or more of: `codeparrot/apps`, files with its columns, the original folder, a `.tar.gz` of it.
+        apps: One or more of: files in the columns of `codeparrot/apps`, the original folder, a `.tar.gz` of it.
         mbpp: One or more of: `google-research-datasets/mbpp`, files with its columns.
         competition: Keep problems of competition level.
     """
@@ -52,6 +52,7 @@ class AppsMbppCode(CodeSource):
         """
         problems = [problem for source in self.apps for problem in read_apps(source)]
         problems += [problem for source in self.mbpp for problem in read_mbpp(source)]
+        unique(problems, "AppsMbppCode")
         kept = [problem for problem in problems if self.reason(problem) is None]
         counts = Counter(reason for problem in problems if (reason := self.reason(problem)))
         dropped = "; ".join(f"{count} {WHY[reason]}" for reason, count in counts.most_common())
