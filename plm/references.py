@@ -13,9 +13,9 @@ class ModelReference(str):
     """Names a model: a hub id (`org/name`), a directory, or a YAML config, meaning the model that this config makes.
 
     Configs that are laid over each other, and single values, are joined by ` + `: `configs/strong_code.yaml +
-    configs/paper/code.yaml`, `configs/lock_code.yaml + seed_everything=1`. A config is fitted first, in a process of its
-    own, unless a finished run of it exists. The command line replaces the reference by the directory before any object
-    is built.
+    configs/paper/code.yaml`, `configs/lock_code.yaml + seed_everything=1`. A config is fitted first, in a process of
+    its own, unless a finished run of it exists. The command line replaces the reference by the directory before any
+    object is built.
     """
 
     __slots__ = ()
