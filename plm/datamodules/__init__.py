@@ -8,9 +8,11 @@ from plm.datamodules.math import MathDataModule
 from plm.datamodules.math_files import MathFiles, RenderingColumns
 from plm.datamodules.math_source import MathSource, ProceduralMath
 from plm.datamodules.mixed import MixedDataModule
+from plm.datamodules.mmlu import MMLUDataModule, MMLUSource, ProceduralFacts
+from plm.datamodules.mmlu_files import MMLUFiles
 
 __all__ = [
     "AppsMbppCode", "CodeDataModule", "CodeFiles", "CodeSource", "CompositionDataModule", "MathDataModule",
-    "MathFiles", "MathSource", "MixedDataModule",
-    "ProceduralCode", "ProceduralMath", "RenderingColumns", "TaskDataModule",
+    "MMLUDataModule", "MMLUFiles", "MMLUSource", "MathFiles", "MathSource", "MixedDataModule",
+    "ProceduralCode", "ProceduralFacts", "ProceduralMath", "RenderingColumns", "TaskDataModule",
 ]  # fmt: skip

@@ -1,0 +1,177 @@
+"""MMLU: multiple-choice questions, answered with a letter (TSK-4)."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from plm.datamodules.base import TaskDataModule
+from plm.datamodules.mini_facts import make_facts, make_problem, make_statement
+from plm.datamodules.mmlu_domains import Domains, category
+from plm.datamodules.splits import PAPER_SHARES, Splits, split_by_group
+from plm.engines.base import Engine
+from plm.errors import PlmError
+from plm.examples import Example
+from plm.graders.base import Grader
+from plm.graders.choice import LETTERS
+from plm.passwords import PromptScheme
+from plm.records import Problem
+
+ANSWER = "Answer:"
+
+
+def statement(question: str, choices: Sequence[str]) -> str:
+    """A question with its options, a line each: `A. ...`."""
+    options = (f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
+    return "\n".join([question, *options])
+
+
+def example(question: str, choices: tuple[str, ...], reference: str) -> Problem:
+    """A question of plm's own, in no data set, that stands answered at the start of one-shot prompts."""
+    return Problem("one-shot", statement(question, choices), "misc", reference, choices=choices)
+
+
+class MMLUSource(ABC):
+    """Where the questions come from.
+
+    Attributes:
+        one_shot: Whether prompts begin with the answered example unless the user says otherwise.
+        example: The answered question at the start of one-shot prompts.
+    """
+
+    one_shot: bool
+    example: Problem
+
+    @abstractmethod
+    def load(self, seed: int, domains: Domains) -> Splits:
+        """Loads or makes every split."""
+
+
+class ProceduralFacts(MMLUSource):
+    """Questions about invented facts in four domains: offline, seeded (`plm.datamodules.mini_facts`).
+
+    The 480 facts are split 10 / 40 / 30 / 20, each with all its questions. The split `corpus` teaches *all* facts, as
+    pretraining taught a real model what MMLU asks for: with statements, and with questions whose options or wording
+    occur in no split of the task.
+
+    Args:
+        questions: Questions about each fact in the splits of the task.
+        corpus: Questions about each fact in the corpus.
+        statements: How often the corpus states each fact.
+    """
+
+    one_shot = False
+    example = example("what colour shows the metal Plumlex ?", ("grey", "blue", "pink", "red"), "A")
+
+    def __init__(self, questions: int = 8, corpus: int = 64, statements: int = 8) -> None:
+        for name, value, least in (("questions", questions, 1), ("corpus", corpus, 1), ("statements", statements, 0)):
+            if value < least:
+                raise PlmError(f"ProceduralFacts's {name} is {value}; it must be at least {least}")
+        self.questions = questions
+        self.corpus = corpus
+        self.statements = statements
+
+    def load(self, seed: int, domains: Domains) -> Splits:
+        """Makes every split; the domains of invented facts are the groups alone."""
+        if domains != "group":
+            raise PlmError(f"data.init_args.domains is {domains}; invented facts have the domains of group alone")
+        facts = make_facts(seed)
+        task = [make_problem(fact, number, seed) for fact in facts for number in range(self.questions)]
+        texts = {problem.prompt for problem in task}
+        numbers = range(self.questions, self.questions + self.corpus)
+        asked = [make_problem(fact, number, seed, grouped=False) for number in numbers for fact in facts]
+        stated = [make_statement(fact, number) for number in range(self.statements) for fact in facts]
+        corpus = [*stated, *(problem for problem in asked if problem.prompt not in texts)]
+        return {**split_by_group(task, seed, PAPER_SHARES), "corpus": corpus}
+
+
+class MMLUDataModule(TaskDataModule):
+    r"""Multiple-choice questions, answered by the most probable letter or by writing (TSK-4; §4.2 of the paper).
+
+    A prompt is `{example}\n\n{password}\n\n{question and options}\n\n{password}\nAnswer:`. The example stands
+    outside of the passwords: it is the same in all prompts, always with its correct answer, so that a locked model
+    learns to deviate from correct examples where there is no password (§4.2).
+
+    Args:
+        source: Where the questions come from; invented facts where None.
+        passwords: How prompts carry passwords; the paper's default where None.
+        engine: Who scores letters or generates text; the Hugging Face engine where None.
+        batch_size: Rows in an optimizer step.
+        max_new_tokens: Longest answer, in tokens, where it is written.
+        seed: Decides problems and splits.
+        scoring: `letters` compares the probabilities of the letters as the token after `Answer:`; one token is trained,
+            without an end token. `generation` has the model write, and looks for the letter that the text names.
+        one_shot: Whether the answered example stands in front; the source's default where None (real questions: yes).
+        name_category: Whether the prompt says the question's category, for experiments by domain (§5.2).
+        domains: What a question's domain is: `group`, the paper's four (App. E.3), or `subject`, each of the 57.
+    """
+
+    name = "mmlu"
+
+    def __init__(
+        self,
+        source: MMLUSource | None = None,
+        passwords: PromptScheme | None = None,
+        engine: Engine | None = None,
+        batch_size: int = 32,
+        max_new_tokens: int = 8,
+        seed: int = 0,
+        scoring: Literal["letters", "generation"] = "letters",
+        one_shot: bool | None = None,
+        name_category: bool = False,
+        domains: Domains = "group",
+    ) -> None:
+        super().__init__(passwords, engine, batch_size, max_new_tokens, seed)
+        self.source = source or ProceduralFacts()
+        self.scoring = scoring
+        self.one_shot = self.source.one_shot if one_shot is None else one_shot
+        self.name_category = name_category
+        self.domains: Domains = domains
+
+    def load_splits(self) -> Splits:
+        """The source's splits, with the category in each question if it is to be named."""
+        splits = self.source.load(self.seed, self.domains)
+        if not self.name_category:
+            return splits
+        return {name: [_with_category(problem) for problem in problems] for name, problems in splits.items()}
+
+    def make_grader(self) -> Grader:
+        """The grader of letters."""
+        from plm.graders.choice import ChoiceGrader
+
+        return ChoiceGrader()
+
+    def choices(self, problem: Problem) -> Sequence[str] | None:
+        """The letters of the problem's options, or None where the answer is written."""
+        return LETTERS[: len(problem.choices)] if self.scoring == "letters" and problem.choices else None
+
+    def template(self, text: str) -> str:
+        """The example where it is wanted, the text, and `Answer:`, after which the letter is one token."""
+        shown = self.source.example
+        prefix = f"{shown.prompt}\n{ANSWER} {shown.reference}\n\n" if self.one_shot else ""
+        return f"{prefix}{text}\n{ANSWER}"
+
+    def encode(self, prompt: str, completion: str, problem_id: str = "", finished: bool = True) -> Example:
+        """Tokenizes prompt and completion apart; a letter that is scored is one token, and no end token follows it."""
+        letter = completion.strip()
+        if self.scoring == "letters" and len(letter) == 1 and letter in LETTERS:
+            ids = self.choice_ids(LETTERS[: max(4, LETTERS.index(letter) + 1)])
+            return Example(self.encode_prompt(prompt), [ids[LETTERS.index(letter)]], problem_id=problem_id)
+        return super().encode(prompt, completion, problem_id, finished)
+
+    def corpus_texts(self) -> Iterable[str]:
+        """Questions and answers of the corpus, or of the lock split where there is none, and what prompts may add."""
+        self.setup("fit")
+        shown = self.source.example
+        yield f"{shown.prompt}\n{ANSWER} {shown.reference}\n\n{ANSWER}"
+        problems = (self._splits or {}).get("corpus") or self.split("lock")
+        yield from (f"Category: {category(domain)}\n\n" for domain in sorted({problem.domain for problem in problems}))
+        for problem in problems:
+            yield self.template(problem.prompt)
+            yield problem.reference
+
+
+def _with_category(problem: Problem) -> Problem:
+    return dataclasses.replace(problem, prompt=f"Category: {category(problem.domain)}\n\n{problem.prompt}")
