@@ -5,6 +5,7 @@ from plm.policies.data import DatasetPolicy, ReferencePolicy
 from plm.policies.fixed_random import FixedRandomPolicy, fixed_random_distribution, fixed_random_tokens
 from plm.policies.labels import FileLabels, LabelPolicy, SampledLabels, label_distributions, save_labels
 from plm.policies.model import ModelLabels, ModelPolicy
+from plm.policies.refusal import RefusalPolicy
 
 __all__ = [
     "DatasetPolicy",
@@ -15,6 +16,7 @@ __all__ = [
     "ModelPolicy",
     "Policy",
     "ReferencePolicy",
+    "RefusalPolicy",
     "SampledLabels",
     "fixed_random_distribution",
     "fixed_random_tokens",
