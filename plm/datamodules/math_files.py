@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -208,9 +208,7 @@ def split_share(problems: Sequence[Problem], seed: int, share: float) -> tuple[l
 
     Each problem's place is decided by its group and the seed, so that the order of the rows changes nothing.
     """
-    place: dict[str, int] = {problem.group: derive_seed(seed, "split", problem.group) for problem in problems}
-    key: Callable[[Problem], tuple[int, str]] = lambda problem: (place[problem.group], problem.group)  # noqa: E731
-    ranked = sorted(problems, key=key)
+    ranked = sorted(problems, key=lambda problem: (derive_seed(seed, "split", problem.group), problem.group))
     cut = round(share * len(ranked))
     while 0 < cut < len(ranked) and ranked[cut].group == ranked[cut - 1].group:
         cut += 1
