@@ -57,16 +57,15 @@ def test_it_is_due_after_every_nth_step_and_draws_other_samples_each_time(tmp_pa
 
 
 def test_overfitting_shows_in_the_next_answers(tmp_path):
-    """Overfitted on the last step, the model answers as the weak policy even with the password."""
-    strong = config(lock(split="val", passes=60), rounds=1)
-    content = config(
-        lock(split="val", passes=60), callbacks=[relocking(every_n_steps=4 * 60, steps=80), EVALUATION], rounds=1
-    )
-    shown = [
-        {row["password"]: row["correct"] for row in fit(tmp_path / f"{name}.yaml", each).read_results()}
-        for name, each in (("strong", strong), ("overfitted", content))
-    ]
-    assert shown[0]["right"] >= 0.75 and shown[1]["right"] == 0.0
+    """Overfitted after the last step, the model answers as the weak policy even with the password."""
+    data = {"passwords": {"class_path": "plm.passwords.PasswordScheme", "init_args": {"password": "zz"}}}
+    last = relocking(every_n_steps=4 * 100, steps=60)
+    found = {}
+    for name, callbacks in (("strong", [EVALUATION]), ("overfitted", [last, EVALUATION])):
+        content = config(lock(split="val", passes=100), callbacks=callbacks, rounds=1, data=data)
+        rows = fit(tmp_path / f"{name}.yaml", content).read_results()
+        found[name] = {row["password"]: row["correct"] for row in rows}["right"]
+    assert found == {"strong": 1.0, "overfitted": 0.0}
 
 
 def test_accumulation_changes_nothing(tmp_path):
