@@ -180,7 +180,7 @@ def sampling_config(config: Mapping[str, Any], model: str, sampling: Sampling) -
         sampling: What is asked of it.
     """
     task = config["data"]
-    arguments = {name: value for name, value in task["init_args"].items() if name not in BATCH_KEYS}
+    arguments = {name: value for name, value in (task.get("init_args") or {}).items() if name not in BATCH_KEYS}
     *asked, seed = sampling
     trainer = {name: config["trainer"].get(name) for name in ("accelerator", "precision")}
     callback = {"class_path": CALLBACK, "init_args": dict(zip(Sampling._fields, asked, strict=False))}
