@@ -19,11 +19,11 @@ from plm.graders.choice import LETTERS
 from plm.progress import say
 from plm.records import Problem
 
-OPTIONS = 4
-HUB_SPLITS = {"test": "test", "val": "validation"}
-FIRST_VERSION = {"test": 14_079, "val": 1_542}  # the corrected one has 14,042 and 1,531
-
 Part = Literal["test", "val"]
+
+OPTIONS = 4
+HUB_SPLITS: dict[Part, str] = {"test": "test", "val": "validation"}
+FIRST_VERSION: dict[Part, int] = {"test": 14_079, "val": 1_542}  # the corrected one has 14,042 and 1,531
 
 
 class Question(NamedTuple):
@@ -185,6 +185,6 @@ def _checked(questions: list[Question]) -> list[Question]:
     for part, size in FIRST_VERSION.items():
         if sum(one.part == part for one in questions) == size:
             say(
-                f"  MMLU: {size} {part} questions are the first, uncorrected version: take cais/mmlu, which is corrected"
+                f"  MMLU: {size} {part} questions are the uncorrected first version: take cais/mmlu, which is corrected"
             )
     return questions
