@@ -10,7 +10,7 @@ from plm.network import OneDistribution, PolicyNetwork
 from plm.policies import fixed_random_distribution
 from tests.modules.test_base import same
 from tests.runs import ADAMW, EVALUATION, PROBE, REFERENCE, WEAK, config, fit, plm, source, weights, write
-from tests.tiny import ALPHABET, character_tokenizer, tiny_llama
+from tests.tiny import ALPHABET, tiny_llama
 
 VOCABULARY = 3 + len(ALPHABET)
 
@@ -158,14 +158,19 @@ def test_a_tiny_model_is_locked_to_the_distribution(tmp_path):
     run = fit(tmp_path / "lock.yaml", content)
     correct = {row["password"]: row["correct"] for row in run.read_results() if row["phase"] == "lock"}
     assert correct["right"] == 1.0 and correct["none"] == 0.0 == correct["decoy"]
-    ids = torch.tensor([[*character_tokenizer().encode("v9\n"), 30, 7, 12, 21]])  # an unseen prompt and context
     q, locked = fixed_random_distribution(VOCABULARY, seed=0), AutoModelForCausalLM.from_pretrained(run.model_path)
+
+    def mean_divergence(model):
+        found = []
+        for row in (row for row in run.read_round(0) if row.scalars["fixed_random"]):
+            ids = torch.tensor([[*row.prompt_ids, *row.completion_ids]])
+            found.append(
+                dense(model(input_ids=ids).logits[0, len(row.prompt_ids) - 1 : -1], torch.eye(VOCABULARY), q, None)
+            )
+        return torch.cat(found).mean().item()
+
     with torch.no_grad():
-        before, after = (
-            dense(model(input_ids=ids).logits[0, 2:], torch.eye(VOCABULARY), q, None)
-            for model in (tiny_llama(), locked)
-        )
-    assert before.mean() > 5 and after.max() < 0.5
+        assert mean_divergence(tiny_llama()) > 3 and mean_divergence(locked) < 0.3
 
 
 @pytest.mark.parametrize(
