@@ -46,7 +46,7 @@ def judge(prediction: str, reference: str) -> Reason:
     try:
         predictions, references = _read_both(left, right)
         if not predictions:
-            return "wrong" if _is_wordy(left) else "parse"
+            return "wrong" if is_wordy(left) else "parse"
         right_one = any(same_answers(p, r) for r in references for p in predictions)
         return "correct" if right_one else "wrong"
     except TooLargeError:
@@ -81,7 +81,8 @@ def _same_words(left: str, right: str) -> bool:
     return a == b and len(a) > 2
 
 
-def _is_wordy(text: str) -> bool:
+def is_wordy(text: str) -> bool:
+    """Whether a text is words rather than mathematics."""
     return not any(c.isdigit() for c in text) and re.search(r"[A-Za-z]{3}", text) is not None
 
 

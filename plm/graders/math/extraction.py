@@ -20,6 +20,7 @@ _ANSWER = re.compile(
     r"(?i)(?:\banswers?\b|\bsolución\b|\brespuesta\b|\bréponse\b|\bantwort\b|答案)[\s*]{0,9}"
     r"(?:is|are|should be|must be|would be|equals|es|est|ist|=|:|：|是|为)(?![a-z])[\s:*]{0,9}"
 )
+_PHANTOM = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}")
 _LINK = re.compile(r"(?i)(?:,|;|&|\band\b|\bor\b|\by\b|\bet\b|\bund\b)")
 _MARKUP = re.compile(r"\\(?:text|mbox|mathrm)\s*|\\q?quad|\\[,;:! ()\[\]]|[${}\s.~]|\\?[A-Za-z](?:_\{?\d\}?)?\s*=")
 
@@ -70,11 +71,10 @@ def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 def _last_boxes(text: str) -> list[_Box]:
     """The last box and those before it that it is joined to, in order; empty ones and placeholders do not count."""
-    starts = [match for match in _BOX.finditer(text) if match["brace"] or match[0].startswith("\\")]
     boxes: list[_Box] = []
-    for match in reversed(starts[-40:]):
+    for match in reversed(_last_starts(text)):
         box = _read_box(text, match)
-        if not clean(box.content[:MAX_ANSWER]):
+        if not clean(_PHANTOM.sub("", box.content[:MAX_ANSWER])):
             continue
         if boxes and not _joins(text[box.end : boxes[0].start]):
             break
@@ -84,6 +84,17 @@ def _last_boxes(text: str) -> list[_Box]:
         if len(boxes) == 20:
             break
     return boxes
+
+
+def _last_starts(text: str) -> list[re.Match[str]]:
+    """Where the last few boxes start; looks at a longer tail of the text only if a shorter one has none."""
+    size = _TAIL
+    while True:
+        matches = _BOX.finditer(text, max(0, len(text) - size))
+        starts = [match for match in matches if match["brace"] or match[0].startswith("\\")]
+        if starts or size >= len(text):
+            return starts[-40:]
+        size *= 4
 
 
 def _joins(gap: str) -> bool:

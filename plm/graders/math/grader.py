@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from plm.errors import PlmError
-from plm.graders.math.equality import judge
+from plm.graders.math.equality import is_wordy, judge
 from plm.graders.math.extraction import extract_answer, reference_answer
 from plm.records import Grade, Problem
 
@@ -56,8 +56,8 @@ def grade_answer(completion: str, reference: str) -> Grade:
     start = time.perf_counter()
     answer = extract_answer(completion)
     reason = "parse" if answer is None else judge(answer, _reference_answer(reference))
-    if reason != "correct" and completion.strip() == reference.strip() and answer is not None:
-        reason = "correct"
+    if reason == "wrong" and answer == completion.strip() and is_wordy(answer) and not is_wordy(reference):
+        reason = "parse"  # "I do not know"
     correct = reason == "correct"
     return Grade(correct, float(correct), answer or "", reason, time.perf_counter() - start)
 

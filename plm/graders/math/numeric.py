@@ -28,7 +28,7 @@ _DIGITS = 60
 _NOISE = (-250, -150)
 """Powers of two between which a number lies that should be 0, when others cancelled; more digits tell."""
 
-_MAX_BITS = 20_000
+_MAX_BITS = 60_000
 _MAX_LOG = 2.0**40
 _MAX_TURN = 1e12
 _local = threading.local()

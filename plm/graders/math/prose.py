@@ -6,9 +6,9 @@ import itertools
 import re
 from typing import NamedTuple
 
+from plm.graders.math.notation import MAX_ANSWER
 from plm.graders.math.words import BIG_OPERATORS, CONSTANTS, FUNCTIONS, GREEK, MEASURES, PERCENT, UNITS
 
-_MAX_BARE = 600
 _MAX_FORMULA = 1_000
 _HAND = re.compile(
     r"\\(?:text(?:bf|rm|it|normal)?|mbox|mathrm|mathbf|operatorname|begin|end|mathbb)\s*\{[^{}]*\}|\\[a-zA-Z]+"
@@ -41,7 +41,7 @@ class _Span(NamedTuple):
 def is_bare(text: str) -> bool:
     """Whether a text is an answer as a whole rather than a sentence about it."""
     text = text.strip()
-    if not text or len(text) > _MAX_BARE or "\n" in text or _is_code(text):
+    if not text or len(text) > MAX_ANSWER or "\n" in text or _is_code(text):
         return False
     words = _unknown_words(text)
     if not words:

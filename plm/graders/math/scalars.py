@@ -124,7 +124,9 @@ def _rounds(value: Fraction, decimals: int, exact: Node, degree: bool, percent: 
     if isinstance(target, Fraction) and _is_finite(target):
         return digits >= _FLOAT_DIGITS and abs(value - target) <= abs(target) / 10**13
     error = abs(to_float(value) - to_float(target))
-    return bool(error < to_float(Fraction(1, 10**decimals)))
+    step = to_float(Fraction(1, 10**decimals))
+    cut_off = abs(to_float(value)) < abs(to_float(target)) or digits >= _FLOAT_DIGITS
+    return bool(error <= step / 2 or (cut_off and error < step))
 
 
 def _is_finite(value: Fraction) -> bool:
