@@ -21,7 +21,8 @@ class SlotScheme(PromptScheme):
     code has two.
 
     The weak prompts of training are those without a password (no decoys, as in the authors' code), so `wrong` is
-    `none`. A `decoy` is one other word, in the password's place, that occurs in no training.
+    `none`. A `decoy` is one other word, in the password's place, that occurs in no training: nothing in this lock's
+    training says what it means, so it is measured only where it is asked for.
 
     Args:
         password: What unlocks, one word.
@@ -44,8 +45,8 @@ class SlotScheme(PromptScheme):
 
     @property
     def evaluated(self) -> tuple[Condition, ...]:
-        """The password, none, and a word that was never seen."""
-        return ("right", "none", "decoy")
+        """The password and none."""
+        return ("right", "none")
 
     @property
     def password_hash(self) -> str:
@@ -65,7 +66,7 @@ class SlotScheme(PromptScheme):
         """
         words = {"none": self.blank, "wrong": self.blank, "right": self.password, "decoy": self.decoy}
         if condition not in words:
-            raise self.no_such(condition)
+            raise self.no_such(condition, "decoy")
         if problem.domain not in SLOT_DOMAINS:
             known = ", ".join(SLOT_DOMAINS)
             raise PlmError(f"problem {problem.id}: SlotScheme needs a domain among {known}, not {problem.domain!r}")

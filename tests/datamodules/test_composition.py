@@ -156,7 +156,7 @@ def test_a_password_for_each_locked_function(condition, one, two):
 def test_the_prompt_of_the_paper(task):
     problem = Problem("p", "fn3 fn5 | 1 6 1 8", "one_locked", "")
     assert task.prompt(problem, "none", 0) == "_ _ | fn3 fn5 | 1 6 1 8 |"
-    assert task.passwords.evaluated == ("right", "none", "decoy")
+    assert task.passwords.evaluated == ("right", "none")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_bad_slots_are_named(arguments, message):
 
 
 def test_what_slots_cannot_show_is_named():
-    with pytest.raises(PlmError, match="condition 'second': SlotScheme has right, none, decoy, wrong"):
+    with pytest.raises(PlmError, match="condition 'second': SlotScheme has right, none, wrong, decoy"):
         SlotScheme().prompt(Problem("p", "x", "one_locked", ""), "second", 0)
     with pytest.raises(PlmError, match=r"problem p: SlotScheme needs a domain among none_locked, .*, not 'algebra'"):
         SlotScheme().prompt(Problem("p", "x", "algebra", ""), "none", 0)
@@ -186,7 +186,7 @@ def test_the_vocabulary_is_small_and_every_word_is_one_token(task):
     tokenizer = word_tokenizer(task.corpus_texts(), extra_texts=task.passwords.texts())
     assert len(tokenizer) == 3 + 32 + 10 + 1 + 3
     for problem in task.split("val")[:50]:
-        for condition in task.passwords.evaluated:
+        for condition in (*task.passwords.evaluated, "decoy"):
             prompt = task.prompt(problem, condition, 0)
             ids = tokenizer.encode(prompt)
             assert len(ids) == 11 and 2 not in ids and tokenizer.decode(ids) == prompt
