@@ -1,8 +1,12 @@
 """`auto`: vLLM where there is a CUDA device and vLLM, else the Hugging Face engine."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 
+import plm
 from plm.engines import AutoEngine, HFEngine, SamplingParams, VLLMEngine
 from plm.engines.vllm import is_installed
 from plm.errors import PlmError, StaleWeightsError
@@ -78,3 +82,17 @@ def test_without_vllm_the_error_says_how_to_get_it():
     with pytest.raises(StaleWeightsError, match="weights 'v', but the engine holds None"):
         engine.generate([[2]], SamplingParams(2, 0.0, EOS), version="v")
     engine.close()
+
+
+def test_vllm_is_imported_by_its_own_folder_alone_and_only_when_it_is_used():
+    """What stands behind TYPE_CHECKING counts: jsonargparse imports it when it reads a class's arguments."""
+    package = Path(plm.__file__).parent
+    for file in package.rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        late = {id(node) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef)
+                for node in ast.walk(function)}  # fmt: skip
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "vllm" for name in names):
+                assert file.is_relative_to(package / "engines" / "vllm") and id(node) in late, f"{file}:{node.lineno}"

@@ -9,7 +9,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -18,17 +18,14 @@ from transformers import PretrainedConfig, PreTrainedModel
 from plm.engines.base import Completion, Engine, SamplingParams
 from plm.engines.checks import check_candidates, check_requests, count_changes
 from plm.engines.hf import HFEngine
-from plm.engines.vllm.starting import INSIDE, Mode, engine_arguments, start
+from plm.engines.vllm.starting import FAILURES, INSIDE, LLM, Mode, engine_arguments, refusal, start
 from plm.engines.vllm.weights import Checkpoint, CudaIPC, InPlace
 from plm.errors import PlmError, StaleWeightsError
-
-if TYPE_CHECKING:
-    from vllm import LLM, RequestOutput
-    from vllm import SamplingParams as Request
 
 _Transport = InPlace | Checkpoint | CudaIPC
 _TRANSPORTS: dict[str, type[_Transport]] = {"in_process": InPlace, "checkpoint": Checkpoint, "ipc": CudaIPC}
 _DTYPES = (None, "float32", "bfloat16", "float16")
+RequestOutput = Any  # vLLM's
 _BETWEEN_LOOKS = 0.25  # seconds between two reports of progress
 _PROBE, _CANDIDATES = 16, 32  # tokens of the prompt, and of the vocabulary, that the first weights are checked on
 _TOLERANCE, _ROUGH_TOLERANCE = 1e-2, 0.5  # nats, in float32 and elsewhere: rounding stays below, another model does not
@@ -89,6 +86,7 @@ class VLLMEngine(Engine):
         self._arguments: dict[str, Any] = {**numbers, "dtype": dtype, "enforce_eager": enforce_eager}
         self._transport: _Transport = _TRANSPORTS[mode]()
         self._llm: LLM | None = None
+        self._compared = False
         self._held: _Held | None = None
         self._config: PretrainedConfig
 
@@ -104,8 +102,8 @@ class VLLMEngine(Engine):
         changes = count_changes(model)
         if self._held and (self._held.model(), *self._held[1:]) == (model, version, changes):
             return
-        first, self._held = self._llm is None, None  # a sync that fails leaves nothing to generate with
-        if first:
+        self._held = None  # a sync that fails leaves nothing to generate with
+        if self._llm is None:
             self._check_place(policy)
         with INSIDE:
             llm = self._llm or self._start(policy)
@@ -113,13 +111,14 @@ class VLLMEngine(Engine):
             if not llm.reset_prefix_cache():
                 raise RuntimeError("vLLM refused to empty its prefix cache: completions would mix old and new weights")
         self._held, self._config = _Held(weakref.ref(model), version, changes), self._shortened(policy.config)
-        if first:
-            self._check_start(policy, version)
+        if not self._compared:
+            self._compare(policy, version)
+            self._compared = True
 
     def close(self) -> None:
         """Ends vLLM, and its process where it has one."""
         global _open
-        llm, self._llm, self._held = self._llm, None, None
+        llm, self._llm, self._held, self._compared = self._llm, None, None, False
         if llm is None:
             return
         with INSIDE:
@@ -244,7 +243,7 @@ class VLLMEngine(Engine):
                 f"the model is on {device}, and vLLM in the trainer's process uses cuda:0: use mode checkpoint"
             )
 
-    def _check_start(self, model: PreTrainedModel, version: str) -> None:
+    def _compare(self, model: PreTrainedModel, version: str) -> None:
         """Compares vLLM with the Hugging Face model on one prompt, before anybody relies on it."""
         size = model.config.vocab_size
         room = getattr(model.config, "max_position_embeddings", None) or _PROBE
@@ -252,7 +251,12 @@ class VLLMEngine(Engine):
         candidates = sorted({index * max(1, size // _CANDIDATES) % size for index in range(_CANDIDATES)})
         reference = HFEngine()
         reference.sync(model, version)
-        [ours], [theirs] = (engine.next_logprobs([prompt], candidates, version=version) for engine in (self, reference))
+        [theirs] = reference.next_logprobs([prompt], candidates, version=version)
+        try:
+            [ours] = self.next_logprobs([prompt], candidates, version=version)
+        except FAILURES as failure:
+            self.close()
+            raise refusal(model, failure) from failure
         error = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
         exact = model.dtype == torch.float32 and self._arguments["dtype"] in (None, "float32")
         if not error < (_TOLERANCE if exact else _ROUGH_TOLERANCE):
@@ -285,7 +289,7 @@ def _work(llm: LLM, seconds: float) -> list[RequestOutput]:
     return done
 
 
-def _request(arguments: dict[str, Any]) -> Request:
+def _request(arguments: dict[str, Any]) -> Any:
     from vllm import SamplingParams as Request
 
     # A model's own end tokens are not the task's; the task's end token is a stop token.

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -23,9 +23,7 @@ from plm.engines.isolation import Isolation
 from plm.engines.vllm.weights import named_weights, write_weights
 from plm.errors import PlmError
 
-if TYPE_CHECKING:
-    from vllm import LLM
-
+LLM = Any  # vLLM's; jsonargparse would import what stands behind TYPE_CHECKING, and vLLM must be imported inside
 Mode = Literal["in_process", "checkpoint", "ipc"]
 
 # One for all engines: what importing vLLM does to a process happens once.
@@ -41,6 +39,15 @@ GIB = 1 << 30
 MISSING = (
     "VLLMEngine needs vLLM: on CUDA `pip install 'plm[vllm]'`, on a CPU see README, \"With vLLM\"; or use HFEngine"
 )
+
+
+FAILURES = (ValueError, RuntimeError, AssertionError, NotImplementedError)  # that vLLM has words for
+
+
+def refusal(model: PreTrainedModel, error: Exception) -> PlmError:
+    """What to tell the user about a model that vLLM failed on."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return PlmError(f"vLLM cannot serve {type(model).__name__} here: {reason}")
 
 
 def is_installed() -> bool:
@@ -64,6 +71,7 @@ def start(model: PreTrainedModel, mode: Mode, arguments: dict[str, Any]) -> LLM:
     os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would override kv_cache_gib
     if own_process:  # functions and handles go to the other process by pickle, over a local socket
         os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
+        os.environ["PYTHONWARNINGS"] = "ignore"
         if model.device.type == "cuda":
             os.environ["CUDA_VISIBLE_DEVICES"] = _visible_device(model.device)
     if mode == "ipc":
@@ -75,15 +83,14 @@ def start(model: PreTrainedModel, mode: Mode, arguments: dict[str, Any]) -> LLM:
         load_format = "auto" if mode == "checkpoint" else "dummy"
         try:
             with _quiet(own_process):
-                from vllm import LLM
+                import vllm
 
-                llm = LLM(model=folder, load_format=load_format, **arguments)
+                llm: LLM = vllm.LLM(model=folder, load_format=load_format, **arguments)
         except ImportError as error:
             raise PlmError(MISSING if not is_installed() else f"vLLM cannot be imported: {error}") from error
-        except (ValueError, RuntimeError, AssertionError, NotImplementedError) as error:
+        except FAILURES as error:
             _forget_groups()
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise PlmError(f"vLLM cannot serve {type(model).__name__} here: {reason}") from error
+            raise refusal(model, error) from error
     if own_process:
         llm.collective_rpc(_end_with, args=(os.getpid(),))
     return llm
@@ -126,6 +133,7 @@ def engine_arguments(
         kv_cache_gib = 1.0
     return {
         "skip_tokenizer_init": True,  # plm speaks token ids
+        "use_tqdm_on_load": False,
         "generation_config": "vllm",  # not the sampling defaults that stand beside a model
         "seed": 0,
         "dtype": dtype or str(next(iter(named_weights(model)))[1].dtype).removeprefix("torch."),

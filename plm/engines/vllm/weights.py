@@ -6,16 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-if TYPE_CHECKING:
-    from vllm import LLM
-    from vllm.distributed.weight_transfer import TrainerWeightTransferEngine
+LLM = Any  # vLLM's
 
 
 def named_weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
@@ -59,7 +57,7 @@ class CudaIPC:
 
     def __init__(self) -> None:
         self._model: PreTrainedModel | None = None
-        self._transfer: TrainerWeightTransferEngine | None = None
+        self._transfer: Any = None
 
     def send(self, llm: LLM, model: PreTrainedModel) -> None:
         """Replaces all weights."""
