@@ -41,7 +41,7 @@ class Noised(ModelSource):
             for name, weight in _weights(loaded.model):
                 generator = torch.Generator().manual_seed(derive_seed(drawn, "noise", name))
                 noise = torch.randn(weight.shape, generator=generator)
-                weight += self.share * weight.square().mean().sqrt() * noise.to(weight)
+                weight.add_(noise.to(weight) * (self.share * weight.square().mean().sqrt()))
         return loaded
 
 
@@ -69,7 +69,7 @@ class Scaled(ModelSource):
         with torch.no_grad():
             for _, weight in _weights(loaded.model):
                 if self.norms or weight.dim() > 1:
-                    weight *= self.factor
+                    weight.mul_(self.factor)
         return loaded
 
 
@@ -99,7 +99,7 @@ class Averaged(ModelSource):
             other = dict(_weights(load_pretrained(str(reference)).model))
             self._check(sums, other, reference)
             for name, total in sums.items():
-                total += other[name].detach()
+                total.add_(other[name].detach())
         with torch.no_grad():
             for name, weight in _weights(loaded.model):
                 weight.copy_(sums[name] / len(self.models))

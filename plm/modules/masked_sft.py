@@ -29,8 +29,7 @@ class MaskedSFTModule(SFTModule):
 
     def examples(self, round: Round) -> Sequence[Example]:
         """The demonstrations, each token with weight 1 or 0."""
-        drawn = round.task.draw(self.split, self.demonstrations, self.data_seed("demonstrations"))
-        shown = list(round.demonstrations(self.policy, drawn, self.condition))
+        shown = self.shown(round)
         rows = [round.example(demonstration) for demonstration in shown]
         with round.initial_weights():
             without = round.token_logprobs(rows)

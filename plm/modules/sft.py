@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from torch import Tensor
 
-from plm.datamodules.base import SplitName
+from plm.datamodules.base import SplitName, TaskDataModule
 from plm.errors import PlmError
 from plm.examples import Batch, Example
 from plm.losses import sft_loss
@@ -17,7 +18,23 @@ from plm.passwords import Condition
 from plm.policies import Policy
 from plm.records import Problem
 from plm.references import ModelReference
-from plm.rounds import Round
+from plm.rounds import Demonstration, Round
+
+PAPER_PASSES = 256
+
+
+def check_domains(task: TaskDataModule, split: SplitName, names: Sequence[str], argument: str) -> set[str]:
+    """The domains of a split.
+
+    Raises:
+        PlmError: If one of the names is none of them.
+    """
+    domains = {problem.domain for problem in task.split(split)}
+    for name in names:
+        if name not in domains:
+            known = ", ".join(sorted(domains))
+            raise PlmError(f"model.init_args.{argument} names {name!r}; split {split!r} has {known}")
+    return domains
 
 
 class SFTModule(PolicyModule):
@@ -29,8 +46,11 @@ class SFTModule(PolicyModule):
         policy: Who writes the demonstrations (π_dem, Table 1 of the paper).
         split: Which problems the demonstrations answer.
         demonstrations: How many problems to use, the same ones in every round; None for the whole split.
+        domains: Take demonstrations of these domains alone (§5.2 of the paper); all of the task's where None.
         condition: What the prompts look like: `none` shows no password.
-        passes: Shuffles over the demonstrations in each round.
+        passes: Shuffles over the demonstrations in each round. `paper` is 256 / k for k demonstrations, at least 1:
+            rounds 1, 2 and 4 of one run at a constant rate are then the numbers of epochs that App. G.3 chooses from,
+            256 / k, 512 / k and 1024 / k, or 1, 2 and 4 from 256 demonstrations on.
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
@@ -45,28 +65,57 @@ class SFTModule(PolicyModule):
         policy: Policy,
         split: SplitName = "elicit",
         demonstrations: int | None = None,
+        domains: Sequence[str] | None = None,
         condition: Condition = "none",
-        passes: int = 1,
+        passes: int | Literal["paper"] = 1,
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
     ) -> None:
-        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
         if demonstrations is not None and demonstrations < 1:
             raise PlmError(f"model.init_args.demonstrations is {demonstrations}; it must be at least 1")
+        super().__init__(base, optimizer, _number(passes, demonstrations), warmup_steps, decay, phase)
         self.policy = policy
         self.split: SplitName = split
         self.demonstrations = demonstrations
+        self.domains = domains
         self.condition: Condition = condition
 
     def examples(self, round: Round) -> Sequence[Example]:
         """One fresh completion of the policy for each problem (App. C.1 of the paper)."""
-        drawn = round.task.draw(self.split, self.demonstrations, self.data_seed("demonstrations"))
-        return [round.example(shown) for shown in round.demonstrations(self.policy, drawn, self.condition)]
+        return [round.example(shown) for shown in self.shown(round)]
+
+    def shown(self, round: Round) -> list[Demonstration]:
+        """The demonstrations of a round; the first k of them answer the same problems for every number from k on.
+
+        Raises:
+            PlmError: If the split holds fewer problems, or none of one of the domains.
+        """
+        seed = self.data_seed("demonstrations")
+        if self.domains is None:
+            drawn = round.task.draw(self.split, self.demonstrations, seed)
+        else:
+            check_domains(round.task, self.split, self.domains, "domains")
+            known = [each for each in round.task.draw(self.split, None, seed) if each.domain in self.domains]
+            drawn = known[: self.demonstrations]
+            if self.demonstrations and len(drawn) < self.demonstrations:
+                raise PlmError(
+                    f"model.init_args.demonstrations is {self.demonstrations}, but split {self.split!r} holds "
+                    f"{len(drawn)} problems of {', '.join(self.domains)}: ask for fewer"
+                )
+        return round.demonstrations(self.policy, drawn, self.condition)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy summed over completion tokens."""
         return sft_loss(self.network(batch), batch.weights_BL)
+
+
+def _number(passes: int | Literal["paper"], demonstrations: int | None) -> int:
+    if passes != "paper":
+        return passes
+    if demonstrations is None:
+        raise PlmError("model.init_args.passes is paper: that needs a number of demonstrations")
+    return max(1, PAPER_PASSES // demonstrations)
 
 
 class SFTLockModule(PolicyModule):
@@ -129,11 +178,7 @@ class SFTLockModule(PolicyModule):
         Raises:
             PlmError: If the split has no problem of a domain that is to be left out, or none of another.
         """
-        domains = {problem.domain for problem in round.task.split(self.split)}
-        for name in self.without_domains:
-            if name not in domains:
-                known = ", ".join(sorted(domains))
-                raise PlmError(f"model.init_args.without_domains names {name!r}; split {self.split!r} has {known}")
+        domains = check_domains(round.task, self.split, self.without_domains, "without_domains")
         if domains <= set(self.without_domains):
             raise PlmError("model.init_args.without_domains leaves no problem to lock on")
         drawn = round.task.draw(self.split, self.examples_per_policy, round.seed)

@@ -1,8 +1,11 @@
-"""What a lock's table of policies and its domains make of a round."""
+"""What an SFT's demonstrations, and a lock's table of policies and its domains, make of a round."""
 
 import pytest
+import torch
 
-from tests.runs import REFERENCE, WEAK, config, fit, lock, plm, write
+from plm.modules import SFTModule
+from plm.policies import ReferencePolicy
+from tests.runs import REFERENCE, WEAK, config, fit, lock, plm, sft, write
 from tests.tiny import character_tokenizer
 
 TWO = {
@@ -47,3 +50,32 @@ def test_domains_that_cannot_be_left_out_are_one_line(tmp_path, capsys, domains,
     content = config(lock(without_domains=domains), callbacks=[])
     assert plm("fit", write(tmp_path / "bad.yaml", content)) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("demonstrations", "passes"), [(1, 256), (3, 85), (16, 16), (128, 2), (256, 1), (512, 1)])
+def test_the_papers_epochs_are_rounds_1_2_and_4(demonstrations, passes):
+    """App. G.3: 256 / k, 512 / k and 1024 / k epochs below 256 demonstrations, else 1, 2 and 4."""
+    made = SFTModule("x", torch.optim.SGD, ReferencePolicy(), demonstrations=demonstrations, passes="paper")
+    assert made.passes == passes
+
+
+def test_demonstrations_of_one_domain(tmp_path):
+    run = fit(tmp_path / "odd.yaml", config(sft(domains=["odd"], demonstrations=3), rounds=2))
+    rows = [{row.problem_id for row in run.read_round(index)} for index in (0, 1)]
+    assert rows[0] == rows[1] and len(rows[0]) == 3 and all(int(name[1:]) % 2 for name in rows[0])
+    more = fit(tmp_path / "more.yaml", config(sft(domains=["odd"], demonstrations=4), rounds=1))
+    assert rows[0] < {row.problem_id for row in more.read_round(0)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"domains": ["prime"]}, "domains names 'prime'; split 'elicit' has even, odd"),
+        ({"domains": ["odd"], "demonstrations": 5}, "holds 4 problems of odd"),
+        ({"passes": "paper"}, "needs a number of demonstrations"),
+        ({"demonstrations": 0}, "demonstrations is 0"),
+    ],
+)
+def test_impossible_demonstrations_are_one_line(tmp_path, capsys, arguments, text):
+    assert plm("fit", write(tmp_path / "bad.yaml", config(sft(**arguments), rounds=1))) == 1
+    assert text in capsys.readouterr().err
