@@ -168,12 +168,12 @@ def test_the_weak_policy_is_right_for_one_problem_in_ten():
     assert by_luck / 1500 < 0.03
 
 
-def test_the_intermediate_policy_forgets_the_finish_alone_and_is_right_nearly_half_of_the_time():
+def test_the_intermediate_policy_forgets_the_finish_alone_and_is_right_half_of_the_time():
     spec = Spec("list_sum", Step("odd", 0), (Step("plus", 5),), (Step("minus", 40),))
     assert intermediate_spec(spec) == Spec("list_sum", Step("odd", 0), (Step("plus", 5),), ())
     specs = draw_specs(600, 23)
     assert render(specs[0]).answers["intermediate"] == (program(intermediate_spec(specs[0])),)
-    assert 0.4 < sum(passes(intermediate_spec(spec), render(spec)) for spec in specs) / 600 < 0.5
+    assert 0.4 < sum(passes(intermediate_spec(spec), render(spec)) for spec in specs) / 600 < 0.55
 
 
 def test_likely_mistakes_fail_a_test():

@@ -2,7 +2,7 @@
 
 It is a function of the program, not of its phrasing or of chance: greedy decoding averages random mistakes away, and
 what is left is the correct program. It is right where there was nothing to forget, about one problem in ten. The
-intermediate policy forgets the final steps alone, and is right on nearly half of the problems.
+intermediate policy forgets the final steps alone, and is right on about half of the problems.
 """
 
 from __future__ import annotations
