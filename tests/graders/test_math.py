@@ -37,6 +37,7 @@ SAME = {
         ("2^10", "1024"),
         (r"\sqrt12", r"2\sqrt3"),
         ("(-oo, 3)", r"(-\infty,3)"),
+        ("1.5e-3", "0.0015"),
         ("(0,1)U(2,3)", r"(0,1)\cup(2,3)"),
     ],
     "decimals: exact, or at least four digits of a number without a finite decimal": [
@@ -54,6 +55,7 @@ SAME = {
         (r"11,\! 111", "11111"),
         ("1 000", "1000"),
         ("1.000.000", "1000000"),
+        ("1.000,99", "1000.99"),
         ("3,5", "3.5"),
         ("3,5", r"\frac72"),
     ],
@@ -74,6 +76,8 @@ SAME = {
         (r"15\text{ cm}^2", "15"),
         ("12 cm", r"12\text{ centimeters}"),
         (r"17\text{ any text}", "17"),
+        (r"144\mbox{ m}^3", "144"),
+        (r"5\text{ m/s}", "5"),
         (r"\$5.00", "5"),
         ("$5", "5 dollars"),
         ("7^{\\text{th}}", "7"),
@@ -142,6 +146,7 @@ SAME = {
         ("ACF", r"\text{ACF}"),
         (r"\text{e}", "e"),
         ("no solution", r"\text{No solution.}"),
+        ("B. 12", r"\text{(B)}"),
     ],
     "ratios are quotients, times of day are not": [("3:4", r"\frac34"), ("2:30", r"2:30\text{ p.m.}")],
 }
@@ -196,7 +201,7 @@ def test_different(prediction, reference):
 
 
 @pytest.mark.parametrize(
-    ("prediction", "reference"), [pair for why, pairs in SAME.items() if "decimal" not in why for pair in pairs]
+    ("prediction", "reference"), [pair for why, pairs in SAME.items() if "decimal" not in why and "words" not in why for pair in pairs]
 )
 def test_most_conventions_have_no_direction(prediction, reference):
     assert judge(reference, prediction) == "correct"

@@ -54,6 +54,8 @@ def test_boxes_that_belong_together_are_one_answer(text, answer):
         ("The answer is: **189**. Nice, 3 steps.", "189"),
         ("Thus, the answer is:\n\\[ \\frac{207}{64} \\]", "\\[ \\frac{207}{64} \\]"),
         ("La respuesta es 12.", "12"),
+        ("She has 40 + 2.\n#### 42", "42"),
+        ("The correct option is B", "B"),
         ("答案是 12。", "12"),
         ("Final Answer: The largest $n$ is 34.", "34"),
         ("The answers are $1$ and $2$.", "$1$ and $2$"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -78,7 +79,7 @@ class AtomReader:
     def starts_atom(self, token: Token) -> bool:
         """Whether a token can begin an atom."""
         kind, value, _ = token
-        if kind in ("num", "sym", "begin", "text"):
+        if kind in ("num", "repeating", "scientific", "sym", "begin", "text"):
             return True
         if kind == "cmd":
             return value in FUNCTIONS or value in GREEK or value in CONSTANTS or value in _IGNORED or value in _OTHER
@@ -152,7 +153,7 @@ class AtomReader:
         """The smallest thing that has a value."""
         token = self.next()
         match token.kind:
-            case "num" | "repeating":
+            case "num" | "repeating" | "scientific":
                 return self.number(token)
             case "sym":
                 return self._letter(token.value)
@@ -176,6 +177,12 @@ class AtomReader:
         """The number that a token writes."""
         if token.kind == "repeating":
             return _repeating(token.value)
+        if token.kind == "scientific":
+            mantissa, exponent = re.split("[eE]", token.value)
+            return Num(
+                Fraction(mantissa) * Fraction(10) ** int(exponent),
+                max(0, len(mantissa.partition(".")[2]) - int(exponent)),
+            )
         whole, point, decimals = token.value.partition(".")
         return Num(Fraction(int(whole + decimals), 10 ** len(decimals)), len(decimals) if point else None)
 

@@ -18,6 +18,8 @@ from plm.graders.math.tree import Const, Group, Matrix, Named, Node, Op, Rel, Se
 
 Reason = Literal["correct", "wrong", "parse", "timeout"]
 
+_LETTER = re.compile(r"(?:\\text(?:bf)?\{)?\(?([A-J])\)?\}?")
+_OPTION = re.compile(r"(?:[Oo]ption |[Cc]hoice )?(?:\\text(?:bf)?\{)?(?:\(([A-J])\)|([A-J])[.:)])")
 _MAX_ITEMS = 100
 _DECIMAL = re.compile(r"[-+]?\d*\.\d+")
 _INTEGER = re.compile(r"[-+]?\d{1,300}")
@@ -42,6 +44,8 @@ def judge(prediction: str, reference: str) -> Reason:
     if _INTEGER.fullmatch(left) and _INTEGER.fullmatch(right):
         return "correct" if int(left) == int(right) else "wrong"
     if canonical(left) == canonical(right) or _same_words(left, right):
+        return "correct"
+    if _is_choice(left, right):
         return "correct"
     try:
         predictions, references = _read_both(left, right)
@@ -79,6 +83,12 @@ def _same_words(left: str, right: str) -> bool:
         return False
     a, b = words_of(left), words_of(right)
     return a == b and len(a) > 2
+
+
+def _is_choice(left: str, right: str) -> bool:
+    """Whether the reference is the letter of an option, and the prediction that letter with the option's text."""
+    letter, option = _LETTER.fullmatch(right), _OPTION.match(left)
+    return letter is not None and option is not None and letter[1] in option.groups()
 
 
 def is_wordy(text: str) -> bool:

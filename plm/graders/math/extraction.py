@@ -17,8 +17,9 @@ _MAX_GAP = 20
 _BOX = re.compile(r"\\?(?:begin)?(?:boxed|fbox|framebox)\s{0,9}(?P<brace>\{)?")
 _FINAL = re.compile(r"(?i)final\s{1,9}answer\s{0,9}\**\s{0,9}(?:is|are|:|=)[\s:*]{0,9}")
 _ANSWER = re.compile(
-    r"(?i)(?:\banswers?\b|\bsolución\b|\brespuesta\b|\bréponse\b|\bantwort\b|答案)[\s*]{0,9}"
-    r"(?:is|are|should be|must be|would be|equals|es|est|ist|=|:|：|是|为)(?![a-z])[\s:*]{0,9}"
+    r"(?i)####|(?:\banswers?\b|\b(?:option|choice)\b|\bsolución\b|\brespuesta\b|\bréponse\b|\bantwort\b|答案)[\s*]{0,9}"
+    r"(?:is (?:option |choice )?|is|are|should be|must be|would be|equals|es|est|ist|=|:|：|是|为)"
+    r"(?![a-z])[\s:*]{0,9}"
 )
 _PHANTOM = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}")
 _LINK = re.compile(r"(?i)(?:,|;|&|\band\b|\bor\b|\by\b|\bet\b|\bund\b)")

@@ -35,6 +35,7 @@ _TOKEN = re.compile(
     (?P<space>\s+|\\[,!;:>\ ]|~|\\(?:left|right)\.
       |\\(?:q?quad|left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|thinspace|nobreak)(?![a-zA-Z]))
     |(?P<repeating>\d*\.\d*\\(?:overline|bar|dot)\s*(?:\{\d+\}|\d))
+    |(?P<scientific>\d+(?:\.\d+)?[eE][+-]?\d{1,3}(?![\d.a-zA-Z]))
     |(?P<num>\d+\.\d+|\d+\.(?=\s*[)\]},])|\d+|\.\d+)
     |(?P<half>(?<![a-zA-Z])[ap]\.\s?m\b\.?)
     |\\(?P<font>text(?:bf|rm|it|sf|normal)?|mbox|math(?:rm|bf|it|sf|cal|bb|frak|scr)|operatorname\*?|emph|textup
@@ -49,6 +50,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ALIASES = {
+    **{name: "frac" for name in ("dfrac", "tfrac", "cfrac", "nicefrac", "sfrac")},
+    **{name: "binom" for name in ("dbinom", "tbinom")},
+}
 _HALF_DAY = re.compile(r"(?i)[ap]\.?\s?m\.?")
 _TEXT_WITH_MATHS = re.compile(r"(?:[A-Za-z](?![A-Za-z])|[\d\s.,;:()\[\]+\-*/=<>%^|'$]|\\[a-zA-Z]++|and\b|or\b)*+")
 
@@ -101,9 +106,9 @@ def _make_token(kind: str, match: re.Match[str], spaced: bool) -> Token:
     if kind == "op" and value in ",;":
         return Token("sep", value, spaced)
     if kind == "cmd":
-        value = {"dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom"}.get(
-            value, value
-        )
+        value = _ALIASES.get(value, value)
+        if value in ("land", "wedge", "lor", "vee"):
+            return Token("sep", "and" if value in ("land", "wedge") else "or", spaced)
         if value in ("lvert", "rvert", "vert", "lVert", "rVert", "Vert"):
             return Token("op", "|", spaced)
         if value in ("lbrace", "rbrace"):
@@ -127,13 +132,23 @@ def _scan_font(text: str, at: int, match: re.Match[str], tokens: list[Token], sp
         font in ("operatorname", "mathrm") and (words in FUNCTIONS or words in CONSTANTS)
     ):
         _add_word(words, tokens, spaced)
-    elif _HALF_DAY.fullmatch(words):
+    elif _HALF_DAY.fullmatch(words) or (_ends_factor(tokens) and _is_unit(words)):
         tokens.append(Token("text", words, spaced))
     elif _TEXT_WITH_MATHS.fullmatch(content) or (font in ("boldsymbol", "bm", "mathbf") and "\\" in content):
         _scan(content.replace("$", " "), tokens, nesting + 1)
     else:
         _add_text(content, tokens, spaced, nesting)
     return at
+
+
+def _ends_factor(tokens: list[Token]) -> bool:
+    return bool(tokens) and (tokens[-1].kind == "num" or tokens[-1].value in ("}", ")"))
+
+
+def _is_unit(words: str) -> bool:
+    """Whether a text is made of unit signs: `m`, `m/s`, `cm^2`."""
+    parts = re.split(r"\s*/\s*", re.sub(r"\^?\{?\d\}?", "", words))
+    return all(part.casefold() in UNITS for part in parts)
 
 
 def _add_text(content: str, tokens: list[Token], spaced: bool, nesting: int) -> None:

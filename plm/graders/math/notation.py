@@ -49,13 +49,14 @@ _ESCAPED_ANYTHING = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z%$!,;:{}])")
 _UNION = re.compile(r"(?<=[)\]}])\s*[Uu]\s*(?=[(\[{\\])")
 _GLUE = r"(?:\\[,!;: ]|\{,\}|,\\[!,;: ]|~)"
 _GROUPED = re.compile(rf"(?<=\d),?{_GLUE}\s?(?=\d{{3}}(?!\d))")
-_SPACED_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d.])")
+_SPACED_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?(?![\d.]|\s?/)")
 THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)")
 _BARE_THOUSANDS = re.compile(rf"(?<![\d.,(\[{{]){THOUSANDS.pattern}")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+\s*(?:\\?%)?")
-_DOTTED_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?(?![\d.])")
+_DOTTED_GROUPS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:(?:\.\d{3}){2,}(?:,\d+)?|(?:\.\d{3})+,\d+)(?![\d.,])")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]|\$")
 _MONEY = re.compile(r"\\\$|\\(?:pounds|euro|yen)(?![a-zA-Z])|(?:US|USD|EUR)\s*(?=\\?\$|\d)")
+_INVERSE = re.compile(r"\b([fgh])\^\{?-1\}?\s*(?=\()")
 _JOINED_SPACE = re.compile(r"\\q?quad(?=[a-zA-Z])")
 _PUNCTUATION = " \t\r\n.,;:*"
 
@@ -72,12 +73,13 @@ def clean(text: str) -> str:
         text = re.sub(r"[₀-₉]+", lambda m: f"_{{{m[0].translate(_SUBSCRIPTS)}}}", text)
     escaped = _ESCAPED if "begin" in text else _ESCAPED_ANYTHING
     text = _UNION.sub(r" \\cup ", escaped.sub(r"\\", text).translate(_TRANSLATION))
+    text = text.replace("\\degree", "^\\circ ")
     text = _JOINED_SPACE.sub(" ", _DELIMITERS.sub(" ", _MONEY.sub("", text)))
     text = text.strip(_PUNCTUATION.replace(".", ""))
     text = text.removesuffix(".").rstrip(_PUNCTUATION)
     while text.endswith("\\") and not text.endswith("\\\\"):
         text = text[:-1].rstrip(_PUNCTUATION)
-    text = _GROUPED.sub("", text)
+    text = _INVERSE.sub(r"\1'", _GROUPED.sub("", text))
     text = _SPACED_GROUPS.sub(lambda m: m[0].replace(" ", ""), text)
     text = _DOTTED_GROUPS.sub(lambda m: m[0].replace(".", "").replace(",", "."), text)
     return text.strip()

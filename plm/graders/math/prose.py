@@ -41,7 +41,7 @@ class _Span(NamedTuple):
 def is_bare(text: str) -> bool:
     """Whether a text is an answer as a whole rather than a sentence about it."""
     text = text.strip()
-    if not text or len(text) > MAX_ANSWER or "\n" in text or _is_code(text):
+    if not text or len(text) > MAX_ANSWER or "\n" in text or "##" in text or _is_code(text):
         return False
     words = _unknown_words(text)
     if not words:
