@@ -12,7 +12,21 @@ from plm.datamodules.mmlu import MMLUDataModule, MMLUSource, ProceduralFacts
 from plm.datamodules.mmlu_files import MMLUFiles
 
 __all__ = [
-    "AppsMbppCode", "CodeDataModule", "CodeFiles", "CodeSource", "CompositionDataModule", "MathDataModule",
-    "MMLUDataModule", "MMLUFiles", "MMLUSource", "MathFiles", "MathSource", "MixedDataModule",
-    "ProceduralCode", "ProceduralFacts", "ProceduralMath", "RenderingColumns", "TaskDataModule",
+    "AppsMbppCode",
+    "CodeDataModule",
+    "CodeFiles",
+    "CodeSource",
+    "CompositionDataModule",
+    "MMLUDataModule",
+    "MMLUFiles",
+    "MMLUSource",
+    "MathDataModule",
+    "MathFiles",
+    "MathSource",
+    "MixedDataModule",
+    "ProceduralCode",
+    "ProceduralFacts",
+    "ProceduralMath",
+    "RenderingColumns",
+    "TaskDataModule",
 ]  # fmt: skip
