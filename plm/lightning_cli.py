@@ -28,7 +28,7 @@ import plm.modules
 import plm.policies
 import plm.weights  # noqa: F401  (importing makes short class names legal in YAML)
 from plm import STARTED
-from plm.callbacks import CheckpointCallback, ProgressCallback, RunFolderCallback
+from plm.callbacks import CheckpointCallback, MovedWeightsCallback, ProgressCallback, RunFolderCallback
 from plm.callbacks.checkpoint import find_checkpoint, forget_previous, is_whole, read_identity
 from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
@@ -175,6 +175,7 @@ class PlmCLI(LightningCLI):
         if trainer.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(path, name="", version="tensorboard")
         callbacks: list[Callback] = [RunFolderCallback(self.parent, self._base_lock()), *(trainer.callbacks or [])]
+        callbacks.append(MovedWeightsCallback())
         if not any(isinstance(callback, CheckpointCallback) for callback in callbacks):
             callbacks.append(CheckpointCallback())
         for callback in callbacks:

@@ -2,6 +2,7 @@
 
 from plm.callbacks.checkpoint import CheckpointCallback
 from plm.callbacks.evaluation import EvaluationCallback
+from plm.callbacks.moved_weights import MovedWeightsCallback
 from plm.callbacks.policy_baseline import PolicyBaselineCallback
 from plm.callbacks.progress import ProgressCallback
 from plm.callbacks.relocking import RelockingCallback
@@ -12,6 +13,7 @@ from plm.callbacks.weak_unlock import WeakUnlockCallback
 __all__ = [
     "CheckpointCallback",
     "EvaluationCallback",
+    "MovedWeightsCallback",
     "PolicyBaselineCallback",
     "ProgressCallback",
     "RelockingCallback",
