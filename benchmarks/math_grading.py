@@ -32,6 +32,8 @@ REASONS = {
     "nemo-rs0-34": "no box, but the reply ends in a formula with the right value; they read boxes only",
     "nemo-rs1-48": "the right answer in \\fbox; they read \\boxed only",
     "nemo-rs2-16": "`Thus, the answer is:` and the right fraction, without a box; they read boxes only",
+    "train/number_theory/7115.json": "the box is empty in the solution",
+    "test/prealgebra/177.json": "the label is wrong: it is no answer",
     "qwen-72-7": "10000 is 10{,}000; their grader did not read the braces around the comma",
 }
 
@@ -133,10 +135,10 @@ def main() -> None:
 
 
 def why_not(case: Case) -> str:
+    if case.id in REASONS:
+        return REASONS[case.id]
     boxes = case.completion.count("boxed")
-    if boxes > 1:
-        return f"the solution has {boxes} boxes that are one answer together; the label keeps the last"
-    return REASONS.get(case.id, "not explained yet")
+    return f"{boxes} boxes that are one answer; the label keeps the last" if boxes > 1 else "not explained yet"
 
 
 if __name__ == "__main__":
