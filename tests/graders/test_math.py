@@ -1,8 +1,11 @@
 r"""The conventions of docs/math_grading.md: what counts as the same answer. Each pair is (prediction, reference)."""
 
+import json
+
 import pytest
 
 from plm.errors import PlmError
+from plm.grade import run_grade
 from plm.graders import MathGrader
 from plm.graders.math import judge
 from plm.records import Problem
@@ -201,7 +204,8 @@ def test_different(prediction, reference):
 
 
 @pytest.mark.parametrize(
-    ("prediction", "reference"), [pair for why, pairs in SAME.items() if "decimal" not in why and "words" not in why for pair in pairs]
+    ("prediction", "reference"),
+    [pair for why, pairs in SAME.items() if "decimal" not in why and "words" not in why for pair in pairs],
 )
 def test_most_conventions_have_no_direction(prediction, reference):
     assert judge(reference, prediction) == "correct"
@@ -238,3 +242,24 @@ def test_grades_say_what_decided():
 def test_lengths_must_agree():
     with pytest.raises(PlmError, match="1 problems but 2 completions"):
         MathGrader().grade([_problem("1")], ["1", "2"])
+
+
+def test_rows_of_a_file(tmp_path, capsys):
+    """A bad row is named by its line, the others are graded."""
+    rows = [
+        {"id": "a", "completion": r"It is $\boxed{\frac{1}{2}}$.", "reference": "0.5"},
+        {"id": "b", "completion": r"\boxed{3}", "reference": r"We get $x=\boxed{4}$."},
+        {"id": "c", "completion": r"\boxed{3}", "reference": " "},
+        {"id": "d", "completion": r"\boxed{3}"},
+    ]
+    given, written = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run_grade("math", given, written) == 1
+    out = [json.loads(line) for line in written.read_text().splitlines()]
+    assert [row["id"] for row in out] == ["a", "b", "c", "d"]
+    assert [row["correct"] for row in out] == [True, False, False, False]
+    assert [row["reason"] for row in out[:2]] == ["correct", "wrong"]
+    assert out[1]["extracted"] == "3"
+    errors = capsys.readouterr().err
+    assert "in.jsonl:3: `reference` is not a string with a solution or an answer" in errors
+    assert "in.jsonl:4: no `reference`" in errors

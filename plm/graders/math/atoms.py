@@ -292,14 +292,18 @@ class AtomReader:
             if self.next().value == "_":
                 base = self.argument(whole_number=True)
             else:
-                negative = self.token.value == "-" and self.next() is not None
-                exponent = self.argument(whole_number=True)
-                exponent = Op("neg", (exponent,)) if negative else exponent
+                exponent = self._exponent_of_function()
         if exponent == Op("neg", (Num(Fraction(1)),)) and name in INVERSES:
             name, exponent = INVERSES[name], None
         args = self._function_argument()
         node: Node = Op("log", (*args, base)) if name == "log" and base is not None else Op(name, args)
         return node if exponent is None else Op("pow", (node, exponent))
+
+    def _exponent_of_function(self) -> Node:
+        if self.token.value == "-":
+            self.next()
+            return Op("neg", (self.argument(whole_number=True),))
+        return self.argument(whole_number=True)
 
     def _function_argument(self) -> tuple[Node, ...]:
         if self.token.value == "(" and self.token.kind == "op":
@@ -316,11 +320,12 @@ class AtomReader:
         parts: list[Node] = []
         while self.token.value in ("_", "^"):
             self.next()
-            self.expect("{") if self.token.value == "{" else None
-            braced = self._tokens[self.at - 1].value == "{"
-            parts.append(self.relation() if braced else self.atom())
-            if braced:
-                self.expect("}")
+            if self.token.value != "{":
+                parts.append(self.atom())
+                continue
+            self.next()
+            parts.append(self.relation())
+            self.expect("}")
         return Op(f"big:{name}", (*parts, self.sum()))
 
     def _matrix(self, environment: str) -> Node:
