@@ -307,7 +307,7 @@ def test_a_models_soft_labels_are_kept_with_its_answers(tmp_path, weak):
     labels = {"class_path": "plm.policies.ModelLabels", "init_args": {"model": str(weak)}}
     content["model"] |= {"class_path": "plm.modules.SoftLabelLockModule"}
     content["model"]["init_args"]["policies"]["right"] = labels
-    run = fit(tmp_path / "lock.yaml", content)
+    run = fit(tmp_path / "soft.yaml", content)
     (samples,) = [each for each in sampled(weak) if each.read_manifest()["samples"]["answers"] == 8]
     # labels and greedy answers are asked for together
     rows = pq.read_table(samples.samples_path).to_pylist()
