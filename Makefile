@@ -1,4 +1,4 @@
-.PHONY: setup check test slow long bench
+.PHONY: setup check test slow long vllm bench
 
 PYTHON ?= .venv/bin/python
 
@@ -19,6 +19,9 @@ slow:  ## what takes half a minute and more: CI runs it too
 
 long:  ## many kills, many processes: up to half an hour, by hand
 	$(PYTHON) -m pytest -m "long and not gpu and not vllm"
+
+vllm:  ## the engine on the real vLLM, in two minutes (needs vLLM: README, "With vLLM")
+	$(PYTHON) -m pytest -m vllm
 
 bench:  ## every benchmark prints a table
 	for script in benchmarks/*.py; do $(PYTHON) $$script; done

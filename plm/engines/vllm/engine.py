@@ -6,6 +6,7 @@ import atexit
 import copy
 import gc
 import math
+import multiprocessing
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -125,6 +126,7 @@ class VLLMEngine(Engine):
             llm.llm_engine.engine_core.shutdown()
             del llm
             gc.collect()
+            multiprocessing.active_children()  # takes note of the end of those that ended
         self._transport, _open = _TRANSPORTS[self.mode](), None
         atexit.unregister(_close_open)
 
