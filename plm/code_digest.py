@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent
 # plm's files that can move a number; the others measure, show, store or start.
 NUMERIC = (
     "modules", "datamodules", "callbacks/relocking.py", "callbacks/spike_guard.py", "examples.py", "inner_loop.py",
-    "loader.py", "losses.py", "models.py", "network.py", "optim.py", "passwords.py", "policies", "rewards.py",
+    "loader.py", "losses.py", "models.py", "network.py", "optim", "passwords", "policies", "rewards.py",
     "rounds.py", "seeds.py", "tokenizers.py", "weights.py",
 )  # fmt: skip
 

@@ -25,6 +25,10 @@ def test_what_a_class_needs_is_found_one_import_after_the_other():
         "data/decoys.txt",
     } <= files
     assert {"rounds.py", "inner_loop.py"} <= files  # the task imports them
+    assert {"passwords/single.py", "policies/data.py", "optim/schedule.py"} <= needed(
+        *CODE, "plm.passwords.PasswordScheme", "plm.policies.DatasetPolicy"
+    )
+    assert all((PACKAGE / name).exists() for name in code_digest.NUMERIC if name != "rewards.py")
 
 
 def test_other_methods_and_what_only_measures_do_not_count():
