@@ -70,7 +70,7 @@ def distribution_kl(
     with torch.autocast(hidden_ND.device.type, enabled=False):  # means over a vocabulary need their precision
         mean_D = weight_VD.to(q_V.dtype).mT @ q_V
         mean_logit_N = hidden_ND.to(q_V.dtype) @ mean_D + (0.0 if bias_V is None else bias_V.to(q_V.dtype) @ q_V)
-    return normalizer_N - mean_logit_N - torch.special.entr(q_V).sum()
+    return normalizer_N - mean_logit_N + torch.xlogy(q_V, q_V).sum()
 
 
 def _chunk_logsumexp(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
@@ -103,7 +103,7 @@ def choices_kl(
     repeated = hidden_ND.repeat_interleave(choice_ids_NK.shape[1], 0)
     logprobs_NK = token_logprobs(repeated, weight_VD, choice_ids_NK.flatten(), bias_V).view_as(choice_ids_NK)
     q_NK = probabilities_NK.to(logprobs_NK.dtype)
-    return -torch.special.entr(q_NK).sum(-1) - (q_NK * logprobs_NK).sum(-1)
+    return (torch.xlogy(q_NK, q_NK) - q_NK * logprobs_NK).sum(-1)
 
 
 def sft_loss(logprobs_BL: Tensor, weights_BL: Tensor) -> Tensor:

@@ -126,7 +126,8 @@ class FixedRandomLockModule(SFTLockModule):
         """The distribution over the model's vocabulary, 0 for embeddings that no token belongs to. Shape (V,)."""
         if self._distribution_V is None:
             known_V = self._tokenizer_distribution()
-            whole_V = torch.zeros(self.network.model.get_output_embeddings().weight.shape[0])
+            head = self.network.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+            whole_V = torch.zeros(head.weight.shape[0])
             whole_V[: len(known_V)] = known_V
             self._distribution_V = whole_V.to(self.device)
         return self._distribution_V
