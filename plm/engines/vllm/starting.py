@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import logging
 import os
 import select
 import signal
@@ -155,28 +156,35 @@ def _visible_device(device: torch.device) -> str:
 
 @contextlib.contextmanager
 def _quiet(own_process: bool) -> Iterator[None]:
-    """Shows what vLLM and its C++ side write while they start only if starting fails.
+    """Shows what vLLM writes while it starts only if starting fails.
 
-    A process of vLLM's own inherits where it writes to, and keeps it.
+    A process of vLLM's own inherits where it writes to, and keeps it: what its C++ side writes is shown.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if own_process:
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.nullcontext() if own_process else _held_back():
+            warnings.simplefilter("ignore")
             yield
-            return
-        sys.stderr.flush()
-        before = os.dup(2)
-        with tempfile.TemporaryFile() as written:
-            os.dup2(written.fileno(), 2)
-            try:
-                yield
-            except BaseException:
-                written.seek(0)
-                os.write(before, written.read())
-                raise
-            finally:
-                os.dup2(before, 2)
-                os.close(before)
+    finally:
+        logging.disable(level)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            written.seek(0)
+            os.write(before, written.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def _end_with(worker: Any, trainer: int) -> None:
