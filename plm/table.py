@@ -50,7 +50,8 @@ def _curve(row: dict[str, Any]) -> Key:
 
 def curve_name(row: dict[str, Any]) -> str:
     """What a line of results is about, its split aside, in tables and figures."""
-    name = row["phase"] if row["phase"] in ("probe", "weak", "strong") else row["password"]
+    is_baseline = row.get("method") == "policy"  # a policy's own answers, in a run of another phase
+    name = row["phase"] if is_baseline or row["phase"] == "probe" else row["password"]
     return f"{name} {row['shots']}-shot" if row.get("shots") else str(name)
 
 

@@ -7,7 +7,7 @@ from plm.table import print_table
 
 
 def row(epoch, password, correct, phase="lock"):
-    value = {"correct": correct, "stderr": 0.0123}
+    value = {"correct": correct, "stderr": 0.0123, "method": "policy" if phase == "weak" else "sft_lock"}
     return {"epoch": epoch, "phase": phase, "password": password, "split": "val", "domain": "all", **value}
 
 
@@ -38,3 +38,12 @@ def test_domains_stay_out_of_the_table_and_shots_are_named(tmp_path, capsys):
     print_table(run)
     shown = capsys.readouterr().out
     assert "val · none 4-shot" in shown and "0.250" in shown and "0.750" not in shown
+
+
+def test_a_weak_models_own_rounds_are_no_baseline(tmp_path, capsys):
+    run = RunFolder(tmp_path / "weak_code" / "12345678-seed0")
+    for epoch in (0, 1, 2):
+        run.append_result({**row(epoch, "none", epoch / 4, "weak"), "method": "sft"})
+    print_table(run)
+    shown = capsys.readouterr().out
+    assert "val · none" in shown and all(value in shown for value in ("0.000", "0.250", "0.500"))
