@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def load_cells(only: str) -> list[Cell]:
     """The cells whose name or group matches a regular expression."""
     content = yaml.safe_load(CELLS.read_text())
     cells = [
-        Cell(each["name"], each["row"], group["group"], each["args"].split())
+        Cell(each["name"], each["row"], group["group"], shlex.split(each["args"]))
         for group in content
         for each in group["cells"]
     ]
