@@ -15,8 +15,8 @@ from typing import Any
 PACKAGE = Path(__file__).parent
 # plm's files that can move a number; the others measure, show, store or start.
 NUMERIC = (
-    "modules", "datamodules", "callbacks/relocking.py", "callbacks/spike_guard.py", "examples.py", "inner_loop.py",
-    "loader.py", "losses.py", "models.py", "network.py", "optim", "passwords", "policies", "rewards.py",
+    "modules", "datamodules", "callbacks/relocking.py", "callbacks/spike_guard.py", "embedders.py", "examples.py",
+    "inner_loop.py", "loader.py", "losses.py", "models.py", "network.py", "optim", "passwords", "policies", "rewards",
     "rounds.py", "seeds.py", "tokenizers.py", "weights.py",
 )  # fmt: skip
 

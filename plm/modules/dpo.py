@@ -19,6 +19,7 @@ from plm.modules.base import OptimizerCallable, Phase, PolicyModule
 from plm.optim import Decay
 from plm.records import Graded
 from plm.references import ModelReference
+from plm.rewards import Reward, rewarded
 from plm.rounds import Demonstration, Round
 
 
@@ -63,6 +64,7 @@ class IteratedDPOModule(PolicyModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
+        reward: Whose scores count while training, in [0, 1]; the grader's where None.
     """
 
     unit = "pair"
@@ -80,6 +82,7 @@ class IteratedDPOModule(PolicyModule):
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
+        reward: Reward | None = None,
     ) -> None:
         super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
         if problems < 1 or beta <= 0:
@@ -90,6 +93,7 @@ class IteratedDPOModule(PolicyModule):
         self.beta = beta
         self.temperature = temperature
         self.split: SplitName = split
+        self.reward = reward
 
     def sampling_weights(self, round: Round) -> AbstractContextManager[None]:
         """Inside, the weights are those that answer and that the loss refers to: the current ones."""
@@ -102,7 +106,8 @@ class IteratedDPOModule(PolicyModule):
     def examples(self, round: Round) -> Sequence[Example]:
         """Two answers to each problem, as pairs, with the reference's log-probabilities."""
         with self.sampling_weights(round):
-            answered = round.sample(round.draw(self.split, self.problems), 2, self.temperature)
+            sampled = round.sample(round.draw(self.split, self.problems), 2, self.temperature)
+            answered = rewarded(self.reward, sampled)
             unequal = [
                 sorted(two, key=lambda a: -a.grade.score)
                 for two in answered

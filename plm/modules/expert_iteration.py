@@ -17,6 +17,7 @@ from plm.optim import Decay
 from plm.policies import Policy
 from plm.records import Graded
 from plm.references import ModelReference
+from plm.rewards import Reward, rewarded
 from plm.rounds import Demonstration, Round
 
 
@@ -45,6 +46,7 @@ class ExpertIterationModule(PolicyModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
+        reward: Whose scores count while training, in [0, 1]; the grader's where None.
     """
 
     method = "expert_iteration"
@@ -61,6 +63,7 @@ class ExpertIterationModule(PolicyModule):
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
+        reward: Reward | None = None,
     ) -> None:
         super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
         for name, value in (("n", n), ("candidates", candidates)):
@@ -70,10 +73,11 @@ class ExpertIterationModule(PolicyModule):
         self.candidates = candidates
         self.temperature = temperature
         self.split: SplitName = split
+        self.reward = reward
 
     def examples(self, round: Round) -> Sequence[Example]:
         """The best n of the round's candidates; none where no candidate is better than another."""
-        answers = self._answers(round)
+        (answers,) = rewarded(self.reward, [self._answers(round)])
         if len({answer.grade.score for answer in answers}) < 2 and not any(a.grade.correct for a in answers):
             return []
         chosen = best(answers, self.n, round.rng)
@@ -105,6 +109,7 @@ class FilteredSFTModule(ExpertIterationModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
+        reward: Whose scores count while training, in [0, 1]; the grader's where None.
     """
 
     method = "filtered_sft"
@@ -121,8 +126,9 @@ class FilteredSFTModule(ExpertIterationModule):
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
+        reward: Reward | None = None,
     ) -> None:
-        super().__init__(base, optimizer, n, candidates, 1.0, split, passes, warmup_steps, decay, phase)
+        super().__init__(base, optimizer, n, candidates, 1.0, split, passes, warmup_steps, decay, phase, reward)
         self.policy = policy
 
     def _answers(self, round: Round) -> list[Graded]:

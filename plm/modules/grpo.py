@@ -15,6 +15,7 @@ from plm.models import ModelSource
 from plm.modules.base import OptimizerCallable, Phase, PolicyModule
 from plm.optim import Decay
 from plm.references import ModelReference
+from plm.rewards import Reward, rewarded
 from plm.rounds import Demonstration, Round
 
 
@@ -44,6 +45,7 @@ class GRPOModule(PolicyModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
+        reward: Whose scores count while training, in [0, 1]; the grader's where None.
     """
 
     unit = "completion"
@@ -61,6 +63,7 @@ class GRPOModule(PolicyModule):
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
+        reward: Reward | None = None,
     ) -> None:
         super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
         if problems < 1 or answers < 2 or not 0 < clip < 1:
@@ -72,10 +75,12 @@ class GRPOModule(PolicyModule):
         self.answers = answers
         self.clip = clip
         self.split: SplitName = split
+        self.reward = reward
 
     def examples(self, round: Round) -> Sequence[Example]:
         """Answers with their advantages and the log-probabilities they were sampled with."""
-        groups = round.sample(round.draw(self.split, self.problems), self.answers, temperature=1.0)
+        sampled = round.sample(round.draw(self.split, self.problems), self.answers, temperature=1.0)
+        groups = rewarded(self.reward, sampled)
         shown, advantages = [], []
         for group in groups:
             found = group_advantages([answer.grade.score for answer in group])
