@@ -219,7 +219,7 @@ class PlmCLI(LightningCLI):
     def fit(self, model: PolicyModule, **kwargs: Any) -> None:
         """Fits, or goes on where an earlier process stopped, or shows a finished run's table."""
         if self.trainer.global_rank:
-            return self._follow(self.trainer.fit, model, {**kwargs, "weights_only": True})
+            return self._follow(self._fit, model, kwargs)
         with self.run.lock():
             if self.run.finished:
                 share_plan(self.trainer, {"go": False})
@@ -230,7 +230,7 @@ class PlmCLI(LightningCLI):
                     kwargs["ckpt_path"] = self._checkpoint(kwargs.get("ckpt_path"))
                     share_plan(self.trainer, {"go": True, "ckpt_path": kwargs["ckpt_path"]})
                     with readable_errors(self.run.path, only=NO_ROOM):
-                        self.trainer.fit(model, **{**kwargs, "weights_only": True})
+                        self._fit(model, **kwargs)
                 forget_previous(self.run)  # before the run counts as finished: or it stays
                 self._end(model_digest=folder_digest(self.run.model_path))
             print_table(self.run)
@@ -238,6 +238,12 @@ class PlmCLI(LightningCLI):
                 f"disk         {disk_usage(self.run.path) / 1e6:.1f} MB, of which checkpoints "
                 f"{disk_usage(self.run.checkpoint_path.parent) / 1e6:.1f} MB"
             )
+
+    def _fit(self, model: PolicyModule, **kwargs: Any) -> None:
+        """Fits; a run whose first round stayed empty, for which Lightning calls no loop, is measured as it stands."""
+        self.trainer.fit(model, **{**kwargs, "weights_only": True})
+        if self.trainer.num_training_batches == 0 and self.trainer.global_step == 0 and not self.trainer.interrupted:
+            self.trainer.validate(model, datamodule=kwargs["datamodule"], verbose=False)
 
     def _follow(self, command: Any, model: PolicyModule, kwargs: dict[str, Any]) -> None:
         """What processes other than the first do: the work, but no file, and only if the first one finds work to do."""

@@ -71,7 +71,7 @@ class CheckpointCallback(Checkpoint):
         loop = checkpoint["loops"]["fit_loop"]
         for progress in loop["epoch_loop.batch_progress"]["total"], loop["epoch_loop.batch_progress"]["current"]:
             progress["ready"] -= self._fetched
-        for loader in loop["state_dict"]["combined_loader"]:
+        for loader in loop["state_dict"].get("combined_loader", []):  # an empty round has none
             loader["position"] -= self._fetched
 
     def _is_due(self, trainer: Trainer) -> bool:

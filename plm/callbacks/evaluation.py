@@ -73,12 +73,12 @@ class EvaluationCallback(Callback):
             self._evaluate(trainer, pl_module)  # type: ignore[arg-type]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluates after the rounds it is due."""
+        """Evaluates after the rounds it is due, and after the last, also where an empty round ends the run early."""
         done = trainer.current_epoch + 1
         due = (
             self.every_n_rounds > 0 and done % self.every_n_rounds == 0 if self.rounds is None else done in self.rounds
         )
-        if due or done == trainer.max_epochs:
+        if due or done == trainer.max_epochs or trainer.num_training_batches == 0:
             self._evaluate(trainer, pl_module)  # type: ignore[arg-type]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
