@@ -73,6 +73,7 @@ class Session:
         executable: What to run: a batch with its own driver, or one program.
         limits: What each test may use.
         stop: Once set, a run is given up at once.
+        more: What the executable may read besides the system's libraries: pairs of a path here and the path inside.
 
     Raises:
         PlmError: If the driver does not start here.
@@ -85,10 +86,11 @@ class Session:
         compiled: Compiled,
         limits: Limits,
         stop: threading.Event | None = None,
+        more: tuple[tuple[Path, str], ...] = (),
     ) -> None:
         self._limits, self._stop = limits, stop
         driver = compiled.executable if compiled.index >= 0 else toolchain.folder / "driver"
-        mounts: list[tuple[Path, str]] = [(driver, "/driver")]
+        mounts: list[tuple[Path, str]] = [*more, (driver, "/driver")]
         if compiled.index < 0:
             mounts.append((compiled.executable, "/program"))
         numbers = (1000 * limits.cpu_seconds, 1000 * limits.wall_seconds, limits.memory_bytes, limits.output_bytes)

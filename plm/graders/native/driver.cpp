@@ -142,7 +142,7 @@ void build_filter(const char* path) {
     emit_masked(SYS_tkill, 0, ~0u, uint32_t(getpid()), allow, deny);
     emit_masked(SYS_tgkill, 0, ~0u, uint32_t(getpid()), allow, deny);
     emit_masked(SYS_ioctl, 1, ~0u, 0x5401 /* TCGETS: isatty */, allow, SECCOMP_RET_ERRNO | ENOTTY);
-    emit_masked(SYS_fcntl, 1, ~0u, F_GETFL, allow, deny);
+    emit_masked(SYS_fcntl, 1, ~3u, 0 /* DUPFD, GETFD, SETFD, GETFL: no more than dup and fstat */, allow, deny);
     emit_exact(SYS_prlimit64, 2, 0);  // limits can be read only
     if (path) emit_exact(SYS_execve, 0, uint64_t(path));  // an address that a program cannot know
     emit_return(deny);
