@@ -4,7 +4,8 @@ import pytest
 
 from plm.modules.expert_iteration import best
 from plm.records import Grade, Graded, Problem
-from tests.runs import ADAMW, WEAK, config, fit, plm, source, write
+from tests.modules.test_base import same
+from tests.runs import ADAMW, config, fit, plm, source, weights, write
 
 ENGINE = "tests.tiny.ScriptedEngine"
 
@@ -56,10 +57,12 @@ def test_filtered_sft_spends_the_same_budget_on_another_policys_answers(tmp_path
     assert 2 <= last["demonstrations"] <= 4
 
 
-def test_a_round_in_which_nothing_is_right_is_drawn_again_and_ends_the_run(tmp_path, capsys):
-    content = config(module("FilteredSFTModule", policy=WEAK), callbacks=[], data=scripted("b"))
-    assert plm("fit", write(tmp_path / "never.yaml", content)) == 0
-    assert "stayed empty after 3 draws" in capsys.readouterr().err
+def test_accumulation_changes_nothing(tmp_path):
+    data = {**scripted("b", "ae0", "ae1"), "batch_size": 8}
+    content = config(module("ExpertIterationModule", n=8, candidates=1), data=data, callbacks=[], rounds=2)
+    whole, cut = (fit(tmp_path / f"{n}.yaml", content, f"--trainer.accumulate_grad_batches={n}") for n in (1, 8))
+    assert whole.read_round(1)
+    same(weights(whole), weights(cut), atol=5e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("key", ["n", "candidates"])

@@ -5,7 +5,8 @@ import torch
 
 from plm.losses import clipped_policy_gradient_loss
 from plm.modules.grpo import group_advantages
-from tests.runs import ADAMW, config, fit, source
+from tests.modules.test_base import same
+from tests.runs import ADAMW, config, fit, source, weights
 
 
 def test_advantages_by_hand():
@@ -45,13 +46,24 @@ def test_masked_tokens_and_fillers_change_nothing():
     assert clipped_policy_gradient_loss(logprobs, old, advantages, weights, 0.2).item() == pytest.approx(loss.item())
 
 
-def test_the_real_command_keeps_old_logprobs_and_drops_even_groups(tmp_path):
+def content(**more):
     engine = {"class_path": "tests.tiny.ScriptedEngine", "init_args": {"answers": ["b", "ae0", "b", "ae1", "b"]}}
     settings = {"base": source(), "optimizer": ADAMW, "problems": 8, "answers": 3}
-    content = config({"class_path": "plm.modules.GRPOModule", "init_args": settings}, data={"engine": engine})
-    run = fit(tmp_path / "grpo.yaml", content)
+    data = {"engine": engine, "batch_size": more.pop("batch_size", 4)}
+    return config({"class_path": "plm.modules.GRPOModule", "init_args": settings}, data=data, **more)
+
+
+def test_the_real_command_keeps_old_logprobs_and_drops_even_groups(tmp_path):
+    run = fit(tmp_path / "grpo.yaml", content())
     rows = run.read_round(0)
     assert 0 < len(rows) < 24 and len(rows) % 3 == 0
     assert all(len(row.token_scalars["old_logprob"]) == len(row.completion_ids) for row in rows)
     assert sum(row.scalars["advantage"] for row in rows) == pytest.approx(0, abs=1e-6)
     assert run.read_results()[-1]["generations"] == 2 * 24
+
+
+def test_accumulation_changes_nothing(tmp_path):
+    made = content(batch_size=8, callbacks=[])
+    whole, cut = (fit(tmp_path / f"{n}.yaml", made, f"--trainer.accumulate_grad_batches={n}") for n in (1, 8))
+    assert whole.read_round(1)
+    same(weights(whole), weights(cut), atol=5e-6, rtol=1e-4)
