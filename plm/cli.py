@@ -19,6 +19,10 @@ commands:
   predict    write a model's completions without grading them
   grade      grade anybody's completions
                plm grade code IN.jsonl OUT.jsonl
+  calibrate  choose the similarity from which critiques count as right
+               plm calibrate critique PAIRS.jsonl
+  prepare    make data with a teacher model behind an endpoint
+               plm prepare code --mbpp google-research-datasets/mbpp --model gpt-4.1 --output data/code.jsonl
   plot       draw the curves of runs
                plm plot runs/lock_code/* --output curves.png
 
@@ -65,7 +69,8 @@ def _stopped(number: int, command: str) -> int:
     """Says that a signal ended the work, unless the parent process says it."""
     if "PLM_CHILD" in os.environ:
         return 128 + number
-    then = "goes on from the last checkpoint" if command == "fit" else "begins again"
+    goes_on = {"fit": "goes on from the last checkpoint", "prepare": "goes on where it was"}
+    then = goes_on.get(command, "begins again")
     return _fail(f"interrupted; the same command {then}", 128 + number)
 
 
@@ -79,11 +84,17 @@ def _dispatch(command: str, rest: list[str]) -> int:
         return run_trainer_command(command, rest)
     if command == "grade":
         return _grade(rest)
+    if command == "calibrate":
+        return _calibrate(rest)
     if command == "plot":
         return _plot(rest)
+    if command == "prepare":
+        from plm.prepare import run_prepare
+
+        return run_prepare(rest)
     from plm.suggestions import nearest
 
-    known = [*TRAINER_COMMANDS, "grade", "plot"]
+    known = [*TRAINER_COMMANDS, "grade", "calibrate", "plot", "prepare"]
     return _fail(f"unknown command {command!r}{nearest(command, known)}; plm --help lists them", 2)
 
 
@@ -98,10 +109,33 @@ def _grade(args: list[str]) -> int:
         "output", type=Path, help="JSON lines to write: {id, correct, score, extracted, reason, seconds}"
     )
     parser.add_argument("--unsafe", action="store_true", help="run programs without isolation where there is none")
+    parser.add_argument("--embedder", help="for critiques: ngrams (default) or sentence_transformers")
+    parser.add_argument("--threshold", type=float, help="for critiques: least similarity of a right one")
     parsed = parser.parse_args(args)
     from plm.grade import run_grade
 
-    return run_grade(parsed.task, parsed.input, parsed.output, parsed.unsafe)
+    grader = None
+    if parsed.embedder is not None or parsed.threshold is not None:
+        from plm.calibrate import make_grader
+
+        grader = make_grader(parsed.task, parsed.embedder, parsed.threshold)
+    return run_grade(parsed.task, parsed.input, parsed.output, parsed.unsafe, grader)
+
+
+def _calibrate(args: list[str]) -> int:
+    import argparse
+    from pathlib import Path
+
+    parser = argparse.ArgumentParser("plm calibrate", description="Chooses the similarity from which critiques count.")
+    parser.add_argument("task", help="critique")
+    parser.add_argument(
+        "pairs", type=Path, nargs="?", help="JSON lines {completion, reference, correct}; else plm's own"
+    )
+    parser.add_argument("--embedder", default="ngrams", help="ngrams (default) or sentence_transformers")
+    parsed = parser.parse_args(args)
+    from plm.calibrate import run_calibrate
+
+    return run_calibrate(parsed.task, parsed.pairs, parsed.embedder)
 
 
 def _plot(args: list[str]) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,20 +47,23 @@ class NgramEmbedder(Embedder):
 
     It sees spelling, not meaning: two wordings of one thing are far apart. A text is cut into words and single marks,
     in lower case; a word with its borders is counted whole and by its n-grams; the square roots of the counts are added
-    up at places, and with signs, that a hash of each n-gram gives.
+    up at places, and with signs, that a hash of each n-gram gives. Words with a digit count several times: a text with
+    another number is another text.
 
     Args:
         dimensions: Places to hash to.
         shortest: Characters of the shortest n-grams.
         longest: Characters of the longest n-grams.
+        number_weight: How often a word with a digit counts.
     """
 
-    def __init__(self, dimensions: int = 4096, shortest: int = 3, longest: int = 4) -> None:
-        if dimensions < 1 or not 1 <= shortest <= longest:
+    def __init__(self, dimensions: int = 4096, shortest: int = 3, longest: int = 4, number_weight: float = 3.0) -> None:
+        if dimensions < 1 or not 1 <= shortest <= longest or not number_weight > 0:
             raise PlmError(
-                f"NgramEmbedder: dimensions is {dimensions}, shortest {shortest} and longest {longest}; "
-                "they must be at least 1, and shortest at most longest"
+                f"NgramEmbedder: dimensions is {dimensions}, shortest {shortest}, longest {longest} and number_weight "
+                f"{number_weight}; they must be at least 1, shortest at most longest, and the weight above 0"
             )
+        self.number_weight = number_weight
         self.dimensions = dimensions
         self.shortest = shortest
         self.longest = longest
@@ -69,19 +72,25 @@ class NgramEmbedder(Embedder):
         """Hashed and normalised counts, of shape (N, dimensions)."""
         vectors_ND = np.zeros((len(texts), self.dimensions))
         for vector_D, text in zip(vectors_ND, texts, strict=True):
-            for gram, count in Counter(self._grams(text[:MOST_CHARACTERS].lower())).items():
+            for gram, count in self._count(text[:MOST_CHARACTERS].lower()).items():
                 place = zlib.crc32(gram.encode("utf-8", "surrogatepass"))
                 vector_D[(place >> 1) % self.dimensions] += (1 - 2 * (place & 1)) * count**0.5
         if progress:
             progress(len(texts))
         return unit(vectors_ND)
 
-    def _grams(self, text: str) -> Iterator[str]:
+    def _count(self, text: str) -> Mapping[str, float]:
+        counts: defaultdict[str, float] = defaultdict(float)
         for word in _WORD.findall(text):
-            marked = f"<{word}>"
-            yield marked
-            for size in range(self.shortest, min(self.longest, len(marked) - 1) + 1):
-                yield from (marked[start : start + size] for start in range(len(marked) - size + 1))
+            weight = self.number_weight if any(character.isdigit() for character in word) else 1.0
+            for gram in self._grams(f"<{word}>"):
+                counts[gram] += weight
+        return counts
+
+    def _grams(self, word: str) -> Iterator[str]:
+        yield word
+        for size in range(self.shortest, min(self.longest, len(word) - 1) + 1):
+            yield from (word[start : start + size] for start in range(len(word) - size + 1))
 
 
 class SentenceTransformerEmbedder(Embedder):

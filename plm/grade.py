@@ -24,7 +24,7 @@ class BadRowError(Exception):
     """A row that cannot be graded; the text says what is wrong with it."""
 
 
-def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int:
+def run_grade(task: str, input: Path, output: Path, unsafe: bool = False, grader: Grader | None = None) -> int:
     """Grades the rows of a JSON lines file.
 
     A row of the task `code` is `{"id", "completion", "tests": [{"input", "output"}]}`; `TASKS` has the others. Each
@@ -37,6 +37,7 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
         input: The file of rows, UTF-8; `-` is standard input. Blank lines are skipped.
         output: The file of verdicts, which appears whole or not at all; not the input.
         unsafe: Whether to run programs without isolation where there is none.
+        grader: Who grades; the task's own grader where None.
 
     Returns:
         The exit status: 0 if every row was graded, else 1.
@@ -65,7 +66,7 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
         completions.append(row["completion"])
         ids.append(row["id"])
         errors.append(None)
-    grades = iter(_grade(task, problems, completions, unsafe))
+    grades = iter(_grade(problems, completions, lambda: grader or TASKS[task].grader(unsafe)))
     rows = [
         _make_row(id_, next(grades) if error is None else Grade(False, 0.0, "", error, 0.0))
         for id_, error in zip(ids, errors, strict=True)
@@ -74,10 +75,10 @@ def run_grade(task: str, input: Path, output: Path, unsafe: bool = False) -> int
     return int(any(errors))
 
 
-def _grade(task: str, problems: list[Problem], completions: list[str], unsafe: bool) -> list[Grade]:
+def _grade(problems: list[Problem], completions: list[str], make_grader: Callable[[], Grader]) -> list[Grade]:
     if not problems:
         return []
-    grader = TASKS[task].grader(unsafe)
+    grader = make_grader()
     with working("grading", total=len(problems)) as advance:
         return grader.grade(problems, completions, progress=advance)
 
@@ -213,6 +214,19 @@ def _mmlu_grader(unsafe: bool) -> Grader:
     return ChoiceGrader()
 
 
+def _critique_problem(row: Mapping[str, Any], id: str) -> Problem:
+    reference = row["reference"]
+    if not isinstance(reference, str) or not reference.strip():
+        raise BadRowError("`reference` is not a string with a critique")
+    return Problem(id=id, prompt="", domain="", reference=reference)
+
+
+def _critique_grader(unsafe: bool) -> Grader:
+    from plm.graders.critique import CritiqueGrader
+
+    return CritiqueGrader()
+
+
 class GradedTask(NamedTuple):
     """What `plm grade` needs to know about a task.
 
@@ -232,6 +246,7 @@ TASKS = {
     "math": GradedTask(("reference",), _math_problem, _math_grader),
     "composition": GradedTask(("reference",), _composition_problem, _composition_grader),
     "mmlu": GradedTask(("choices", "answer"), _mmlu_problem, _mmlu_grader),
+    "critique": GradedTask(("reference",), _critique_problem, _critique_grader),
 }
 
 

@@ -4,6 +4,7 @@ from plm.datamodules.base import TaskDataModule
 from plm.datamodules.code import CodeDataModule, CodeSource, ProceduralCode
 from plm.datamodules.code_files import AppsMbppCode, CodeFiles
 from plm.datamodules.composition import CompositionDataModule
+from plm.datamodules.critique import CritiqueDataModule, CritiqueFiles, CritiqueSource, ProceduralCritiques
 from plm.datamodules.math import MathDataModule
 from plm.datamodules.math_files import MathFiles, RenderingColumns
 from plm.datamodules.math_source import MathSource, ProceduralMath
@@ -17,6 +18,9 @@ __all__ = [
     "CodeFiles",
     "CodeSource",
     "CompositionDataModule",
+    "CritiqueDataModule",
+    "CritiqueFiles",
+    "CritiqueSource",
     "MMLUDataModule",
     "MMLUFiles",
     "MMLUSource",
@@ -25,6 +29,7 @@ __all__ = [
     "MathSource",
     "MixedDataModule",
     "ProceduralCode",
+    "ProceduralCritiques",
     "ProceduralFacts",
     "ProceduralMath",
     "RenderingColumns",
