@@ -7,7 +7,7 @@ from plm.errors import PlmError
 from plm.records import Grade, Graded, Problem
 from plm.rewards import EmbeddingReward, Reward, rewarded
 from tests.endpoints import chat_reply, serving
-from tests.runs import ADAMW, config, fit, numbers, only_run, plm, source, weights, write
+from tests.runs import ADAMW, config, fit, numbers, only_run, plm, sft, source, weights, write
 
 
 class Lengths(Reward):
@@ -122,6 +122,19 @@ def test_a_resumed_run_and_a_second_run_pay_nothing(tmp_path, monkeypatch):
         assert len(server.requests) == paid
     again = only_run(path)
     assert numbers(again) == first and all(bool((weights(again)[name] == made[name]).all()) for name in made)
+
+
+def test_a_local_judge_is_a_model_reference_too(tmp_path):
+    """The config of the judge is fitted first, and its run stands in the manifest beside the base's."""
+    judge = write(tmp_path / "judge.yaml", config(sft(), callbacks=[], rounds=1))
+    local = {"class_path": "plm.rewards.ModelJudge", "init_args": {"model": str(judge)}}
+    arguments = {"judge": local, "prompt": "{problem} {completion}\n"}
+    reward = {"class_path": "plm.rewards.JudgeReward", "init_args": arguments}
+    run = fit(tmp_path / "r.yaml", content("RewardWeightedDPOModule", reward, problems=8))
+    weighed = [row.scalars["weight"] for row in run.read_round(0)]
+    assert weighed and all(0 < weight < 1 for weight in weighed)
+    assert only_run(judge).finished
+    assert any("reward" in key for key in run.read_manifest()["references"])
 
 
 def test_a_wrong_reward_is_one_line(tmp_path, capsys):
