@@ -251,7 +251,8 @@ class _Work:
 
     def _refusal(self, request: Request, error: Any) -> Reply | _Failure:
         client, status = self._client, int(error.status_code)
-        said = f"{status}: {' '.join(str(error.message).split())[:300]}"
+        text = error.body.get("message") if isinstance(error.body, dict) else None
+        said = f"{status}: {' '.join(str(text or error.message).split())[:300]}"
         if error.code == "insufficient_quota" or status == 402:
             raise PlmError(f"{client.base_url}: the credit is used up ({said}); {_KEPT}")
         if status == 429 or status in (503, 529):

@@ -1,4 +1,4 @@
-"""Runs published Python programs in the sandbox that grades C++ programs: same isolation, same filter of system calls."""
+"""Runs published Python programs in the sandbox of the C++ grader: same isolation, same filter of system calls."""
 
 from __future__ import annotations
 

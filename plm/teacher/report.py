@@ -1,0 +1,123 @@
+"""What became of every problem, for a file and for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from plm.teacher.candidate import Candidate, live
+from plm.teacher.client import Client
+from plm.teacher.estimate import Estimate
+from plm.teacher.meter import Meter, Prices
+
+WHY = {
+    "competition": "of competition level",
+    "none": "without tests",
+    "too long": "no test is short enough",
+    "disagrees": "the published Python program gives other outputs than the tests",
+    "fails": "the published Python program does not run with the teacher's lines",
+    "unusable": "the teacher's translation is not in the form asked for",
+    "no program": "there is no program in the teacher's solution",
+    "not solved": "the teacher's program fails a test",
+    "no sample": "no sample holds a program",
+    "refused": "the endpoint refuses the request (too long, filtered)",
+    "malformed": "the endpoint's replies are none",
+}
+_SHOWN = 3
+
+
+def make_report(
+    read: int, left_out: Mapping[str, str], candidates: Sequence[Candidate], client: Client, meter: Meter
+) -> dict[str, Any]:
+    """Counts what happened.
+
+    Args:
+        read: Problems that were read.
+        left_out: Id → key of `WHY`, of the problems that never became candidates.
+        candidates: All others.
+        client: With its counts.
+        meter: With its counts.
+
+    Returns:
+        Plain data for JSON; `dropped` names every dropped problem.
+    """
+    kept = live(candidates)
+    dropped = [{"id": id, "reason": reason, "detail": ""} for id, reason in left_out.items()]
+    dropped += [
+        {"id": one.problem.id, "reason": one.dropped, "detail": one.detail} for one in candidates if one.dropped
+    ]
+    cost, paid = (
+        meter.prices.cost(meter.prompt_tokens, meter.completion_tokens),
+        meter.prices.cost(meter.paid_prompt_tokens, meter.paid_completion_tokens),
+    )
+    return {
+        "read": read,
+        "kept": len(kept),
+        "kept_by_difficulty": dict(Counter(one.problem.difficulty for one in kept)),
+        "verified": dict(Counter(one.verified for one in kept)),
+        "tests": sum(len(one.as_problem().tests) for one in kept),
+        "samples": {
+            "drawn": sum(one.drawn for one in kept),
+            "unique": sum(len(one.samples) for one in kept),
+            "unique_correct": sum(one.correct for one in kept),
+        },
+        "dropped_by_reason": dict(Counter(row["reason"] for row in dropped).most_common()),
+        "tokens": {"prompt": meter.prompt_tokens, "completion": meter.completion_tokens, "cost": cost},
+        "this_run": {
+            **asdict(client.counts), "prompt_tokens": meter.paid_prompt_tokens,
+            "completion_tokens": meter.paid_completion_tokens, "cost": paid,
+        },
+        "replies_without_token_counts": meter.uncounted,
+        "dropped": dropped,
+    }  # fmt: skip
+
+
+def print_report(report: Mapping[str, Any], unusable: Sequence[Mapping[str, str]]) -> None:
+    """Prints a small table, and the first replies that could not be used."""
+    table = Table(title="APPS and MBPP as C++ problems", title_justify="left", show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("problems read", f"{report['read']:,}")
+    for reason, count in report["dropped_by_reason"].items():
+        table.add_row(f"dropped: {WHY[reason]}", f"{count:,}")
+    table.add_row("kept", f"{report['kept']:,}")
+    for name, count in sorted(report["verified"].items()):
+        table.add_row(f"  tests verified by the {name}", f"{count:,}")
+    samples = report["samples"]
+    table.add_row("programs sampled at T = 1", f"{samples['drawn']:,}")
+    table.add_row("  without exact duplicates", f"{samples['unique']:,}")
+    table.add_row("  of which pass the tests", f"{samples['unique_correct']:,}")
+    now, tokens = report["this_run"], report["tokens"]
+    table.add_row("replies: new, from disk", f"{now['fresh']:,}, {now['cached']:,}")
+    table.add_row("replies: malformed, refused, tried again", f"{now['malformed']}, {now['refused']}, {now['retries']}")
+    table.add_row("replies whose text could not be used", f"{len(unusable):,}")
+    table.add_row("tokens: prompts, completions", f"{tokens['prompt']:,}, {tokens['completion']:,}")
+    if tokens["cost"] is not None:
+        table.add_row("cost: all, in this run", f"{tokens['cost']:,.2f}, {now['cost']:,.2f}")
+    console = Console(highlight=False)
+    console.print(table)
+    for row in unusable[:_SHOWN]:
+        console.print(f"{row['id']}, {row['step']}: {row['fault']}: {row['reply'][:120]!r}", markup=False)
+
+
+def print_estimate(steps: Sequence[Estimate], prices: Prices) -> None:
+    """Prints what each step will cost, as estimated."""
+    table = Table(title="estimate, if no problem is dropped", title_justify="left")
+    for name in ("step", "requests", "prompt tokens", "completion tokens", "cost"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    total = Estimate("all", *(sum(step[i] for step in steps) for i in (1, 2, 3)))  # type: ignore[misc]
+    for step in (*steps, total):
+        cost = prices.cost(step.prompt_tokens, step.completion_tokens)
+        shown = "–" if cost is None else f"{cost:,.2f}"
+        table.add_row(
+            step.step, f"{step.requests:,}", f"{step.prompt_tokens:,.0f}", f"{step.completion_tokens:,.0f}", shown
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    if prices.cost(0, 0) is None:
+        console.print("for a cost, give --price-prompt and --price-completion, of a million tokens", soft_wrap=True)
