@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float64]
 MOST_CHARACTERS = 20_000  # of a text; what follows is not read
 TEXTS_IN_A_REQUEST = 64
+DECIMALS = 6  # what differs by less does so by the order of additions
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -209,7 +210,10 @@ def unit(vectors_ND: Vectors) -> Vectors:
 
 
 def closeness(embedder: Embedder, left: Sequence[str], right: Sequence[str]) -> list[float]:
-    """Cosine similarity of `left[i]` and `right[i]`, clipped to [0, 1]; each different text is embedded once."""
+    """Cosine similarity of `left[i]` and `right[i]`, clipped to [0, 1] and rounded to 6 decimals, so that equals tie.
+
+    Each different text is embedded once.
+    """
     texts = list(dict.fromkeys([*left, *right]))
     if not texts:
         return []
@@ -217,4 +221,4 @@ def closeness(embedder: Embedder, left: Sequence[str], right: Sequence[str]) -> 
     vectors_ND = embedder.embed(texts)
     left_ND, right_ND = (vectors_ND[[place[text] for text in side]] for side in (left, right))
     cosines_N = np.einsum("nd,nd->n", left_ND, right_ND)
-    return [float(value) for value in np.clip(cosines_N, 0.0, 1.0)]
+    return [round(float(value), DECIMALS) for value in np.clip(cosines_N, 0.0, 1.0)]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from plm.distributed import in_shares
+from plm.embedders import DECIMALS
 from plm.progress import working
 from plm.records import Graded, Problem
 
@@ -34,7 +35,8 @@ class Reward(ABC):
 def rewarded(reward: Reward | None, answers: Sequence[Sequence[Graded]]) -> list[list[Graded]]:
     """Puts a reward's scores in the place of the grader's; whether an answer is correct stays the grader's verdict.
 
-    Every process scores its share. An answer that was not asked for want of room keeps its score of 0.
+    Scores are rounded to 6 decimals, so that answers whose scores differ by rounding alone are no pair. Every
+    process scores its share. An answer that was not asked for want of room keeps its score of 0.
 
     Args:
         reward: Where None, the answers stay as they are.
@@ -49,7 +51,7 @@ def rewarded(reward: Reward | None, answers: Sequence[Sequence[Graded]]) -> list
         with working("judging", total=len(asked)) as advance:
             texts = [row.completion for row in asked]
             made = iter(reward.scores([row.problem for row in asked], texts, progress=advance))
-        return [next(made) if row.finished or row.tokens else 0.0 for row in share]
+        return [round(next(made), DECIMALS) if row.finished or row.tokens else 0.0 for row in share]
 
     scores = iter(in_shares(judge, flat))
     return [[row._replace(grade=row.grade._replace(score=next(scores))) for row in group] for group in answers]

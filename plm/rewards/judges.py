@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from plm.choosing import next_tokens
 from plm.datamodules.chat import chat_prompt, encode_chat
 from plm.engines.base import Engine
 from plm.engines.hf import HFEngine
@@ -111,11 +110,18 @@ class ModelJudge(Judge):
     def grades(
         self, prompts: Sequence[str], *, progress: Callable[[int], None] | None = None
     ) -> list[Grades | Unusable]:
-        """The model's log-probabilities, renormalised over the five digits.
+        """The model's log-probabilities, renormalised over the five digits; a space before a digit does not count.
 
         Raises:
             PlmError: If there is no such model, or its tokenizer has no single token for each digit.
         """
+        different = list(dict.fromkeys(prompts))  # in another batch, equal ones would differ in the last digits
+        made = dict(zip(different, self._grade(different, progress), strict=True))
+        if progress:
+            progress(len(prompts) - len(different))
+        return [made[prompt] for prompt in prompts]
+
+    def _grade(self, prompts: Sequence[str], progress: Callable[[int], None] | None) -> list[Grades | Unusable]:
         loaded = self._load()
         shown = [chat_prompt(loaded.tokenizer, each) if loaded.tokenizer.chat_template else each for each in prompts]
         ids = [encode_chat(loaded.tokenizer, each) for each in shown]
@@ -124,17 +130,31 @@ class ModelJudge(Judge):
         grades: list[Grades | Unusable] = [Unusable(f"a question longer than the judge's {room} tokens")] * len(ids)
         if fit:
             tokens = self._tokens(loaded, shown[fit[0]])
-            made = self.engine.next_logprobs([ids[row] for row in fit], tokens, version=VERSION, progress=progress)
+            flat = [token for digit in tokens for token in digit]
+            made = self.engine.next_logprobs([ids[row] for row in fit], flat, version=VERSION, progress=progress)
             for row, logprobs in zip(fit, made, strict=True):
-                grades[row] = list(logprobs)
+                left = iter(logprobs)
+                grades[row] = [_log_sum([next(left) for _ in digit]) for digit in tokens]
         if progress:
             progress(len(ids) - len(fit))
         return grades
 
-    def _tokens(self, loaded: LoadedModel, prompt: str) -> list[int]:
-        # All questions end alike, and what a digit is after them depends on their end only.
-        end = prompt.rsplit("\n", 1)[-1]
-        return next_tokens(loaded.tokenizer, end or "\n", tuple(str(digit) for digit in range(1, DIGITS + 1)))
+    def _tokens(self, loaded: LoadedModel, prompt: str) -> list[list[int]]:
+        """The tokens of each digit after a question, with and without a space before it, where these are one token.
+
+        All questions end alike, and what a digit is after them depends on their end only.
+        """
+        end, tokenizer = prompt.rsplit("\n", 1)[-1] or "\n", loaded.tokenizer
+        before: list[int] = tokenizer.encode(end)
+        found: list[list[int]] = []
+        for digit in range(1, DIGITS + 1):
+            rows = [tokenizer.encode(f"{end}{space}{digit}") for space in (" ", "")]
+            ids = [row[-1] for row in rows if row[:-1] == before and row[-1] != tokenizer.unk_token_id]
+            found.append(list(dict.fromkeys(ids)))
+        flat = [token for ids in found for token in ids]
+        if not all(found) or len(set(flat)) < len(flat):
+            raise PlmError(f"the tokenizer of the judge {self.model} has no single token for each digit after {end!r}")
+        return found
 
     def _load(self) -> LoadedModel:
         if self._loaded is None:

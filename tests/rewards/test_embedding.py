@@ -37,6 +37,15 @@ def test_the_score_changes_and_the_verdict_does_not():
     assert rewarded(None, groups) == groups
 
 
+def test_scores_that_differ_by_rounding_alone_are_equal():
+    class Shaky(Reward):
+        def scores(self, problems, completions, *, progress=None):
+            return [0.5 + 1e-12 * index for index in range(len(completions))]
+
+    ((first, second),) = rewarded(Shaky(), [[graded("a"), graded("b")]])
+    assert first.grade.score == second.grade.score == 0.5
+
+
 # --- through the command line
 
 # no answer is right, but some are closer to the reference "ae0"

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from plm.errors import PlmError
 from plm.models import save_model
@@ -223,6 +225,31 @@ def test_a_local_model_is_loaded_once_and_frozen(tmp_path, tiny_model, monkeypat
     reward.scores([PROBLEM], ["b"])
     assert judge._loaded is first and not any(p.requires_grad for p in first.model.parameters())
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_digits_count_with_and_without_a_space(tmp_path):
+    """A tokenizer with the tokens `1` to `5` and ` 1` to ` 5`: both are asked for, and add up."""
+    words = ["<pad>", "<eos>", "<unk>", "q:", *"12345", *(f" {digit}" for digit in "12345")]
+    raw = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Split(Regex("(?<=q:)"), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    assert tokenizer.encode("q: 3") == [3, 11] and tokenizer.encode("q:3") == [3, 6]
+    save_model(tiny_llama(vocab_size=len(words), seed=5), tokenizer, tmp_path / "judge")
+    (made,) = ModelJudge(ModelReference(tmp_path / "judge")).grades(["q:"])
+    with torch.no_grad():
+        chances = (
+            tiny_llama(vocab_size=len(words), seed=5).eval()(torch.tensor([[3]])).logits[0, -1].double().softmax(-1)
+        )
+    both = chances[4:9] + chances[9:14]
+    assert [math.exp(value) for value in made] == pytest.approx((both / both.sum()).tolist(), abs=1e-6)
+
+
+def test_a_tokenizer_without_digits_is_refused(tmp_path):
+    words = ["<pad>", "<eos>", "<unk>", "q:", "1", "2"]
+    raw = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    with pytest.raises(PlmError, match="no single token for each digit after 'q:'"):
+        ModelJudge(saved(tmp_path, tokenizer)).grades(["q:"])
 
 
 def test_a_question_beyond_the_judges_context_scores_0(tmp_path, tiny_model, capsys):
