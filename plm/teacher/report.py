@@ -20,7 +20,6 @@ WHY = {
     "none": "without tests",
     "too long": "no test is short enough",
     "disagrees": "the published Python program gives other outputs than the tests",
-    "fails": "the published Python program does not run with the teacher's lines",
     "unusable": "the teacher's translation is not in the form asked for",
     "no program": "there is no program in the teacher's solution",
     "not solved": "the teacher's program fails a test",
