@@ -34,6 +34,7 @@ from plm.teacher.store import Store
 
 _FIRST_TRIES = 3  # of an endpoint that has never answered
 _MALFORMED_TRIES = 3
+_MOST_REFUSED = 32  # while nothing is answered
 _LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 _LONG_WAIT = 10.0  # seconds; longer waits are said
 
@@ -268,6 +269,9 @@ class _Work:
         if status in (400, 413, 422):
             with client._lock:
                 client.counts.refused += 1
+                hopeless = client.counts.refused >= _MOST_REFUSED and not client.counts.fresh
+            if hopeless:
+                raise PlmError(f"{client.base_url} refuses every request: {said}")
             return Reply({}, error=said, refused=True)
         raise PlmError(f"{client.base_url} answers {said}")
 

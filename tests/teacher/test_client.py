@@ -118,6 +118,10 @@ def test_a_refused_request_is_no_reason_to_stop_unless_all_are(serve, tmp_path):
     assert client.counts.refused == 1
     with pytest.raises(PlmError, match="refuses every request: 400: This model's maximum context"):
         Client(endpoint.url, tmp_path).ask(ask("long"))
+    endpoint.asked.clear()
+    with pytest.raises(PlmError, match="refuses every request"):  # soon: not one after the other to the end
+        Client(endpoint.url, tmp_path, concurrency=2).ask([ask("long", draw=i)[0] for i in range(200)])
+    assert len(endpoint.asked) < 50
 
 
 MODELS = {"object": "list", "data": [{"id": "gpt-big", "object": "model"}, {"id": "gpt-small", "object": "model"}]}
