@@ -105,5 +105,7 @@ class Stage:
             say(f"{self._description}: {self._stage.done} of {self._total}, {note}")
 
     def close(self) -> None:
-        """Takes the stage off the screen."""
+        """Takes the stage off the screen; without a terminal a line says that it is over."""
         close_stage(self._stage)
+        if self._total and not console.is_terminal:
+            say(f"{self._description}: {self._stage.done} of {self._total}; {self._meter.note()}")

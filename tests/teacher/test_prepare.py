@@ -100,7 +100,9 @@ def test_the_same_command_again_asks_nobody(done, capsys):
     assert (folder / "code.jsonl").read_bytes() == before and len(endpoint.asked) == asked
     report = json.loads((folder / "code.jsonl.report.json").read_text())
     assert (report["this_run"]["fresh"], report["this_run"]["cached"]) == (0, 20)
-    assert "│ kept" in (shown := capsys.readouterr().out) and "replies: malformed" in shown
+    shown = capsys.readouterr()
+    assert "│ kept" in shown.out and "replies: malformed" in shown.out
+    assert "translate: 7 of 7; 0k tokens\n" in shown.err and "grade: 6 of 6; 0k tokens\n" in shown.err
 
 
 def test_a_dry_run_asks_nobody_and_says_what_it_would_cost(tmp_path, capsys):
@@ -189,6 +191,27 @@ def test_killed_while_it_waits_everything_is_asked_once(serve, tmp_path):
     after = [json.dumps(body, sort_keys=True) for _, body, _ in endpoint.asked[asked:]]
     assert len(after) == len(set(after)) == 5 and not before & set(after)
     assert sorted(row["id"] for row in rows_of(tmp_path / "code.jsonl")) == sorted(KEPT)
+
+
+def test_stopped_what_is_under_way_is_kept(serve, tmp_path):
+    """SIGTERM, and Ctrl-C alike."""
+    held = threading.Event()
+
+    def slow(path, body):
+        held.set()
+        time.sleep(1.5)
+        return teach(path, body)
+
+    endpoint = serve(slow)
+    args = command(tmp_path, endpoint.url, "--concurrency", 2)
+    child = subprocess.Popen([sys.executable, "-m", "plm", *args], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert held.wait(120)
+    child.terminate()
+    _, text = child.communicate(timeout=60)
+    assert child.returncode == 128 + signal.SIGTERM
+    assert text.endswith("plm: error: interrupted; the same command goes on where it was\n") and "Traceback" not in text
+    kept = list((tmp_path / "code.jsonl.work" / "replies").rglob("??/*.json"))
+    assert len(kept) == len(endpoint.asked) == len(endpoint.answered) == 2
 
 
 @pytest.mark.slow
