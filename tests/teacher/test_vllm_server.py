@@ -81,5 +81,9 @@ def test_the_command_counts_what_cannot_be_used(url, tmp_path, capsys):
     assert run(command(tmp_path, url, "--max-tokens", 32)) == 1
     assert "no problem is left" in capsys.readouterr().err
     report = json.loads((tmp_path / "code.jsonl.report.json").read_text())
-    assert report["dropped_by_reason"]["unusable"] + report["dropped_by_reason"].get("refused", 0) == 7
-    assert report["this_run"]["fresh"] >= 7 and report["replies_without_token_counts"] == 0
+    reasons = report[
+        "dropped_by_reason"
+    ]  # its context is short, so that most are refused, at the latest the second time
+    assert reasons.get("unusable", 0) + reasons.get("refused", 0) == 7
+    assert report["this_run"]["fresh"] >= 1 and report["unusable"][0]["fault"]
+    assert report["tokens"]["completion"] > 0 and report["replies_without_token_counts"] == 0
