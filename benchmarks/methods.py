@@ -35,7 +35,7 @@ class Cell(NamedTuple):
     name: str
     row: str
     group: str
-    args: list[str]
+    args: tuple[str, ...]
 
 
 class Outcome(NamedTuple):
@@ -50,7 +50,7 @@ def load_cells(only: str) -> list[Cell]:
     """The cells whose name or group matches a regular expression."""
     content = yaml.safe_load(CELLS.read_text())
     cells = [
-        Cell(each["name"], each["row"], group["group"], shlex.split(each["args"]))
+        Cell(each["name"], each["row"], group["group"], tuple(shlex.split(each["args"])))
         for group in content
         for each in group["cells"]
     ]
