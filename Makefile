@@ -1,6 +1,7 @@
 .PHONY: setup check test slow long vllm bench
 
 PYTHON ?= .venv/bin/python
+PARALLEL ?= -n 2 --dist loadfile
 
 setup:  ## a virtual environment with everything the tests need
 	python3 -m venv .venv
@@ -12,13 +13,13 @@ check:  ## style and types (needs the dev extra)
 	$(PYTHON) -m mypy
 
 test:  ## what runs everywhere, in a few minutes
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(PARALLEL)
 
 slow:  ## what takes half a minute and more: CI runs it too
-	$(PYTHON) -m pytest -m "slow and not gpu and not vllm"
+	$(PYTHON) -m pytest $(PARALLEL) -m "slow and not gpu and not vllm"
 
-long:  ## many kills, many processes: up to half an hour, by hand
-	$(PYTHON) -m pytest -m "long and not gpu and not vllm"
+long:  ## many kills, many processes: about ten minutes
+	$(PYTHON) -m pytest $(PARALLEL) -m "long and not gpu and not vllm"
 
 vllm:  ## the engine on the real vLLM, in two minutes (needs vLLM: README, "With vLLM")
 	$(PYTHON) -m pytest -m vllm

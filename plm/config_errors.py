@@ -14,7 +14,18 @@ import yaml
 
 from plm.suggestions import nearest
 
-TOP_LEVEL = ("config", "seed_everything", "trainer", "model", "data", "runs", "policy", "locked", "ckpt_path", "print_config")
+TOP_LEVEL = (
+    "config",
+    "seed_everything",
+    "trainer",
+    "model",
+    "data",
+    "runs",
+    "policy",
+    "locked",
+    "ckpt_path",
+    "print_config",
+)
 CLASS_PATH = re.compile(r"class_path[ =]'([\w.]+)'")
 
 
