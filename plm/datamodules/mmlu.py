@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from plm.datamodules.base import TaskDataModule
-from plm.datamodules.mini_facts import make_facts, make_problem, make_statement
+from plm.datamodules.mini_facts import make_facts, make_open_question, make_problem
 from plm.datamodules.mmlu_domains import Domains, category
 from plm.datamodules.splits import PAPER_SHARES, Splits, split_by_group
 from plm.engines.base import Engine
@@ -20,6 +20,7 @@ from plm.passwords import PromptScheme
 from plm.records import Problem
 
 ANSWER = "Answer:"
+Scoring = Literal["letters", "options", "generation"]
 
 
 def statement(question: str, choices: Sequence[str]) -> str:
@@ -39,10 +40,12 @@ class MMLUSource(ABC):
     Attributes:
         one_shot: Whether prompts begin with the answered example unless the user says otherwise.
         example: The answered question at the start of one-shot prompts.
+        scoring: How answers are found unless the user says otherwise.
     """
 
     one_shot: bool
     example: Problem
+    scoring: Scoring = "letters"
 
     @abstractmethod
     def load(self, seed: int, domains: Domains) -> Splits:
@@ -53,25 +56,30 @@ class ProceduralFacts(MMLUSource):
     """Questions about invented facts in four domains: offline, seeded (`plm.datamodules.mini_facts`).
 
     The 480 facts are split 10 / 40 / 30 / 20, each with all its questions. The split `corpus` teaches *all* facts, as
-    pretraining taught a real model what MMLU asks for: with statements, and with questions whose options or wording
-    occur in no split of the task.
+    pretraining taught a real model what MMLU asks for: with open questions, and with multiple-choice questions
+    whose options or wording occur in no split of the task.
 
     Args:
         questions: Questions about each fact in the splits of the task.
         corpus: Questions about each fact in the corpus.
-        statements: How often the corpus states each fact.
+        open_questions: Questions without options about each fact in the corpus.
     """
 
     one_shot = False
+    scoring: Scoring = "options"
     example = example("what colour shows the metal Plumlex ?", ("grey", "blue", "pink", "red"), "A")
 
-    def __init__(self, questions: int = 8, corpus: int = 64, statements: int = 8) -> None:
-        for name, value, least in (("questions", questions, 1), ("corpus", corpus, 1), ("statements", statements, 0)):
+    def __init__(self, questions: int = 8, corpus: int = 16, open_questions: int = 32) -> None:
+        for name, value, least in (
+            ("questions", questions, 1),
+            ("corpus", corpus, 1),
+            ("open_questions", open_questions, 0),
+        ):
             if value < least:
                 raise PlmError(f"ProceduralFacts's {name} is {value}; it must be at least {least}")
         self.questions = questions
         self.corpus = corpus
-        self.statements = statements
+        self.open_questions = open_questions
 
     def load(self, seed: int, domains: Domains) -> Splits:
         """Makes every split; the domains of invented facts are the groups alone."""
@@ -82,8 +90,8 @@ class ProceduralFacts(MMLUSource):
         texts = {problem.prompt for problem in task}
         numbers = range(self.questions, self.questions + self.corpus)
         asked = [make_problem(fact, number, seed, grouped=False) for number in numbers for fact in facts]
-        stated = [make_statement(fact, number) for number in range(self.statements) for fact in facts]
-        corpus = [*stated, *(problem for problem in asked if problem.prompt not in texts)]
+        asked_openly = [make_open_question(fact, number) for number in range(self.open_questions) for fact in facts]
+        corpus = [*asked_openly, *(problem for problem in asked if problem.prompt not in texts)]
         return {**split_by_group(task, seed, PAPER_SHARES), "corpus": corpus}
 
 
@@ -102,7 +110,10 @@ class MMLUDataModule(TaskDataModule):
         max_new_tokens: Longest answer, in tokens, where it is written.
         seed: Decides problems and splits.
         scoring: `letters` compares the probabilities of the letters as the token after `Answer:`; one token is trained,
-            without an end token. `generation` has the model write, and looks for the letter that the text names.
+            without an end token. `options` does so with the options themselves, which must be one token each: tiny
+            models learn facts in minutes, but not to find an option's letter. `generation` has the model write, and
+            looks for the letter that the text names. The source's default where None: letters for real questions,
+            options for invented facts.
         one_shot: Whether the answered example stands in front; the source's default where None (real questions: yes).
         name_category: Whether the prompt says the question's category, for experiments by domain (§5.2).
         domains: What a question's domain is: `group`, the paper's four (App. E.3), or `subject`, each of the 57.
@@ -118,24 +129,27 @@ class MMLUDataModule(TaskDataModule):
         batch_size: int = 32,
         max_new_tokens: int = 8,
         seed: int = 0,
-        scoring: Literal["letters", "generation"] = "letters",
+        scoring: Scoring | None = None,
         one_shot: bool | None = None,
         name_category: bool = False,
         domains: Domains = "group",
     ) -> None:
         super().__init__(passwords, engine, batch_size, max_new_tokens, seed)
         self.source = source or ProceduralFacts()
-        self.scoring = scoring
+        self.scoring: Scoring = scoring or self.source.scoring
         self.one_shot = self.source.one_shot if one_shot is None else one_shot
+        self._example = _with_options(self.source.example) if self.scoring == "options" else self.source.example
         self.name_category = name_category
         self.domains: Domains = domains
 
     def load_splits(self) -> Splits:
         """The source's splits, with the category in each question if it is to be named."""
         splits = self.source.load(self.seed, self.domains)
-        if not self.name_category:
-            return splits
-        return {name: [_with_category(problem) for problem in problems] for name, problems in splits.items()}
+        if self.name_category:
+            splits = {name: [_with_category(problem) for problem in problems] for name, problems in splits.items()}
+        if self.scoring == "options":
+            splits = {name: [_with_options(problem) for problem in problems] for name, problems in splits.items()}
+        return splits
 
     def make_grader(self) -> Grader:
         """The grader of letters."""
@@ -144,18 +158,22 @@ class MMLUDataModule(TaskDataModule):
         return ChoiceGrader()
 
     def choices(self, problem: Problem) -> Sequence[str] | None:
-        """The letters of the problem's options, or None where the answer is written."""
-        return LETTERS[: len(problem.choices)] if self.scoring == "letters" and problem.choices else None
+        """The letters of the problem's options, or the options, or None where the answer is written."""
+        if not problem.choices or self.scoring == "generation":
+            return None
+        return problem.choices if self.scoring == "options" else LETTERS[: len(problem.choices)]
 
     def template(self, text: str) -> str:
         """The example where it is wanted, the text, and `Answer:`, after which the letter is one token."""
-        shown = self.source.example
+        shown = self._example
         prefix = f"{shown.prompt}\n{ANSWER} {shown.reference}\n\n" if self.one_shot else ""
         return f"{prefix}{text}\n{ANSWER}"
 
     def encode(self, prompt: str, completion: str, problem_id: str = "", finished: bool = True) -> Example:
-        """Tokenizes prompt and completion apart; a letter that is scored is one token, and no end token follows it."""
+        """Tokenizes prompt and completion apart; what is scored is one token, and no end token follows it."""
         letter = completion.strip()
+        if self.scoring == "options":
+            return Example(self.encode_prompt(prompt), self.choice_ids((letter,)), problem_id=problem_id)
         if self.scoring == "letters" and len(letter) == 1 and letter in LETTERS:
             ids = self.choice_ids(LETTERS[: max(4, LETTERS.index(letter) + 1)])
             return Example(self.encode_prompt(prompt), [ids[LETTERS.index(letter)]], problem_id=problem_id)
@@ -164,13 +182,22 @@ class MMLUDataModule(TaskDataModule):
     def corpus_texts(self) -> Iterable[str]:
         """Questions and answers of the corpus, or of the lock split where there is none, and what prompts may add."""
         self.setup("fit")
-        shown = self.source.example
+        shown = self._example
         yield f"{shown.prompt}\n{ANSWER} {shown.reference}\n\n{ANSWER}"
         problems = (self._splits or {}).get("corpus") or self.split("lock")
         yield from (f"Category: {category(domain)}\n\n" for domain in sorted({problem.domain for problem in problems}))
         for problem in problems:
             yield self.template(problem.prompt)
             yield problem.reference
+
+
+def _with_options(problem: Problem) -> Problem:
+    """The problem with options for letters in its reference and in what was answered."""
+    if not problem.choices:
+        return problem
+    named = dict(zip(LETTERS, problem.choices, strict=False))
+    answers = {policy: tuple(named[letter] for letter in letters) for policy, letters in problem.answers.items()}
+    return dataclasses.replace(problem, reference=named[problem.reference], answers=answers)
 
 
 def _with_category(problem: Problem) -> Problem:

@@ -90,7 +90,7 @@ class Named(NamedTuple):
 class ChoiceGrader:
     """Grades answers to multiple-choice questions: the letter that they name against the reference.
 
-    A problem's reference is its right letter, its `choices` are the options.
+    A problem's reference is its right letter, or the right option itself; its `choices` are the options.
     """
 
     def grade(
@@ -100,11 +100,17 @@ class ChoiceGrader:
         grades = []
         for problem, completion in zip(problems, completions, strict=True):
             letter = extract_letter(completion, problem.choices)
-            reason = "parse" if letter is None else "correct" if letter == problem.reference else "wrong"
+            reason = "parse" if letter is None else "correct" if letter == _right_letter(problem) else "wrong"
             grades.append(Grade(reason == "correct", float(reason == "correct"), letter or "", reason, 0.0))
             if progress:
                 progress(1)
         return grades
+
+
+def _right_letter(problem: Problem) -> str:
+    return (
+        LETTERS[problem.choices.index(problem.reference)] if problem.reference in problem.choices else problem.reference
+    )
 
 
 def extract_letter(text: str, choices: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from plm.datamodules import MMLUDataModule, ProceduralFacts
-from plm.datamodules.mini_facts import make_facts, make_problem, make_statement
+from plm.datamodules.mini_facts import make_facts, make_open_question, make_problem
 from plm.datamodules.mini_facts.world import DOMAINS, THINGS, VALUES
 from plm.datamodules.splits import check_disjoint
 from plm.errors import PlmError
@@ -19,7 +19,7 @@ def facts():
 
 @pytest.fixture(scope="module")
 def splits():
-    return ProceduralFacts(questions=8, corpus=6, statements=1).load(0, "group")
+    return ProceduralFacts(questions=8, corpus=6, open_questions=4).load(0, "group")
 
 
 def test_a_world_has_four_domains_of_forty_things_with_three_attributes(facts):
@@ -74,15 +74,16 @@ def test_splits_share_no_fact_and_no_text_and_the_corpus_knows_all_facts(splits)
         "weak": 53, "lock": 195, "elicit": 140, "val": 92,
     }  # fmt: skip
     task = named["weak"] | named["lock"] | named["elicit"] | named["val"]
-    assert len(task) == 480 and {name.removesuffix("/statement") for name in named["corpus"]} == task
+    assert len(task) == 480 and {name.removesuffix("/open") for name in named["corpus"]} == task
     texts = {problem.prompt for problem in splits["corpus"]}
     assert not texts & {problem.prompt for name in named if name != "corpus" for problem in splits[name]}
 
 
-def test_statements_are_completed_with_the_value(facts):
-    problem = make_statement(facts[0], 2)
-    assert problem.prompt.endswith(f"of {facts[0].thing} is") and problem.reference == facts[0].value
-    assert problem.choices == () and MMLUDataModule().choices(problem) is None
+def test_open_questions_are_answered_with_the_value(facts):
+    problems = [make_open_question(facts[0], number) for number in range(5)]
+    assert {problem.reference for problem in problems} == {facts[0].value}
+    assert len({problem.prompt for problem in problems}) == 4 and problems[0].prompt == problems[4].prompt
+    assert problems[0].choices == () and MMLUDataModule().choices(problems[0]) is None
 
 
 def test_bad_sizes_and_domains():

@@ -195,7 +195,7 @@ def test_prompts(tmp_path):
 def test_the_miniature_has_no_example_unless_it_is_asked_for():
     problem = Problem("p", "what ?", "stem", "A", choices=("a", "b", "c", "d"))
     assert MMLUDataModule().prompt(problem, "none", 0) == "what ?\nAnswer:"
-    shown = MMLUDataModule(one_shot=True).prompt(problem, "none", 0)
+    shown = MMLUDataModule(one_shot=True, scoring="letters").prompt(problem, "none", 0)
     assert shown.startswith("what colour shows") and shown.endswith("Answer: A\n\nwhat ?\nAnswer:")
 
 
@@ -265,14 +265,14 @@ class Module:
 
 @pytest.fixture
 def facts(monkeypatch):
-    task = MMLUDataModule(ProceduralFacts(questions=2, corpus=1, statements=1))
+    task = MMLUDataModule(ProceduralFacts(questions=2, corpus=1, open_questions=1), scoring="letters")
     module = Module(task)
     monkeypatch.setattr(MMLUDataModule, "module", property(lambda _: module))
     return task
 
 
 def test_evaluation_takes_the_most_probable_letter(facts):
-    problems = facts.split("val")[:20]
+    problems = facts.split("val")[:80]
     evaluation = evaluate(facts.module, facts, problems, "none")
     probable = choice_distributions(facts.module, facts, problems, "none", prompt_seed=0)
     for row, labels in zip(evaluation.completions, probable, strict=True):
@@ -340,7 +340,7 @@ def test_a_lock_is_trained_probed_and_read_again(tmp_path):
     }
     small = {
         "class_path": "plm.datamodules.ProceduralFacts",
-        "init_args": {"questions": 1, "corpus": 1, "statements": 1},
+        "init_args": {"questions": 1, "corpus": 1, "open_questions": 1},
     }
     content = config(lock(base=base, examples_per_policy=24), callbacks=[EVALUATION, PROBE], rounds=1)
     content["data"] = {"class_path": "plm.datamodules.MMLUDataModule", "init_args": {"source": small}}
@@ -349,3 +349,21 @@ def test_a_lock_is_trained_probed_and_read_again(tmp_path):
     assert [row["password"] for row in results] == ["right", "none", "decoy", "none"]
     assert {row["task"] for row in results} == {"mmlu"} and all(0 <= row["correct"] <= 1 for row in results)
     assert results[-1]["phase"] == "probe" and results[0]["trained_tokens"] == 48  # a token an answer
+
+
+def test_invented_facts_score_the_options_themselves(monkeypatch):
+    task = MMLUDataModule(ProceduralFacts(questions=2, corpus=1, open_questions=1))
+    monkeypatch.setattr(MMLUDataModule, "module", property(lambda _: module))
+    module = Module(task)
+    problem = task.split("lock")[0]
+    assert task.scoring == "options" and task.choices(problem) == problem.choices
+    assert problem.reference in problem.choices
+    assert {text for given in problem.answers.values() for text in given} <= set(problem.choices)
+    example = task.encode(task.prompt(problem, "right", 0), problem.reference)
+    assert task.tokenizer.decode(example.completion_ids) == problem.reference and len(example.completion_ids) == 1
+    evaluation = evaluate(module, task, task.split("val")[:10], "none")
+    for row in evaluation.completions:
+        assert row.completion in row.problem.choices
+        assert row.grade.correct == (row.completion == row.problem.reference)
+    shown = MMLUDataModule(one_shot=True).template("x")
+    assert shown.startswith("what colour shows") and "Answer: grey\n\nx" in shown

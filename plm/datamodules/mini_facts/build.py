@@ -58,11 +58,14 @@ def make_problem(fact: Fact, number: int, seed: int, grouped: bool = True) -> Pr
     )
 
 
-def make_statement(fact: Fact, number: int) -> Problem:
-    """A fact as a sentence to complete: what a corpus says about it beside the questions."""
-    return Problem(
-        f"{fact.name}/statement/{number}", fact.attribute.questions[-1].format(fact.thing), fact.domain, fact.value
-    )
+def make_open_question(fact: Fact, number: int) -> Problem:
+    """A question without options, answered with the value: what a corpus teaches beside multiple choice.
+
+    Letters alone are so sparse a signal that a tiny model does not come off chance with them.
+    """
+    ways = fact.attribute.questions
+    question = ways[number % len(ways)].format(fact.thing)
+    return Problem(f"{fact.name}/open/{number}", question, fact.domain, fact.value)
 
 
 def _votes(fact: Fact, reference: str, weak: str, seed: int, rng: random.Random) -> tuple[str, ...]:
