@@ -111,8 +111,8 @@ class MMLUDataModule(TaskDataModule):
         seed: Decides problems and splits.
         scoring: `letters` compares the probabilities of the letters as the token after `Answer:`; one token is trained,
             without an end token. `options` does so with the options themselves, which must be one token each: tiny
-            models learn facts in minutes, but not to find an option's letter. `generation` has the model write, and
-            looks for the letter that the text names. The source's default where None: letters for real questions,
+            models learn facts in minutes, and need longer to find an option's letter. `generation` has the model write,
+            and looks for the letter that the text names. The source's default where None: letters for real questions,
             options for invented facts.
         one_shot: Whether the answered example stands in front; the source's default where None (real questions: yes).
         name_category: Whether the prompt says the question's category, for experiments by domain (§5.2).
