@@ -179,12 +179,15 @@ def test_a_method_that_samples_draws_the_same_rounds(best_of_n):
     same_rounds(only_run(one), only_run(two))
 
 
+FIXED_RANDOM = {"class_path": "plm.policies.FixedRandomPolicy", "init_args": {"length": 6}}
 METHODS = {
     "ExpertIterationModule": {"n": 3, "candidates": 2},
     "FilteredSFTModule": {"n": 3, "candidates": 2, "policy": REFERENCE},
     "DPOModule": {"problems": 8},
     "RewardWeightedDPOModule": {"problems": 8},
     "GRPOModule": {"problems": 8, "answers": 3},
+    "MaskedSFTModule": {"policy": REFERENCE, "demonstrations": 7},
+    "FixedRandomLockModule": {"policies": {"right": REFERENCE, "wrong": FIXED_RANDOM}},
 }
 
 
@@ -194,7 +197,7 @@ METHODS = {
     [*((name, DDP) for name in METHODS), ("DPOModule", FSDP2)],
     ids=[*METHODS, "DPOModule-sharded"],
 )
-def test_methods_that_sample_do_the_same_on_two_processes(tmp_path, name, processes):
+def test_methods_do_the_same_on_two_processes(tmp_path, name, processes):
     """Plain DPO's second round puts the first weights back, sharded or not, to sample and to refer to."""
     base = write(
         tmp_path / "base.yaml", config(sft(passes=25, split="elicit", optimizer=OPTIMIZER), callbacks=[], rounds=1)
