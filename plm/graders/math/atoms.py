@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -21,7 +22,7 @@ _MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array cases al
 _ROUNDING = {"lfloor": ("rfloor", "floor"), "lceil": ("rceil", "ceil")}
 
 
-class AtomReader:
+class AtomReader(ABC):
     """Reads atoms and powers; `plm.graders.math.parser.Parser` adds what binds more loosely.
 
     Args:
@@ -64,17 +65,17 @@ class AtomReader:
         yield
         self._depth -= 1
 
+    @abstractmethod
     def sequence(self) -> Node:
         """Answers joined by commas or words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sum(self) -> Node:
         """An expression."""
-        raise NotImplementedError
 
+    @abstractmethod
     def relation(self) -> Node:
         """An expression or a chain of relations."""
-        raise NotImplementedError
 
     def starts_atom(self, token: Token) -> bool:
         """Whether a token can begin an atom."""
