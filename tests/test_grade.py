@@ -97,10 +97,11 @@ def test_one_clear_line(tmp_path, task, name, content, output, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"{}\n"), "is compressed"),
+        (gzip.compress(b"{}\n", mtime=0), "is compressed"),
         ("{}\n{}\n".encode("utf-16"), "not JSON lines"),
         (b'[\n {"id": 1,\n "completion": ""}\n]\n', "not JSON lines"),
     ],
+    ids=["gzip", "utf-16", "a list"],
 )
 def test_what_is_not_json_lines_gives_one_line(tmp_path, capfd, content, message):
     (tmp_path / "in.jsonl").write_bytes(content)
