@@ -36,7 +36,7 @@ from plm.distributed import GRACE_SECONDS, become_follower, launched_rank, recei
 from plm.errors import PlmError
 from plm.files import NO_ROOM, disk_usage, readable_errors
 from plm.identity import differences, folder_digest, numbers_of
-from plm.lineage import Lock, check_claim, check_elicitation, lock_of, read_description
+from plm.lineage import Lock, check_claim, check_elicitation, lock_kind, lock_of, read_description
 from plm.models import ModelSource
 from plm.modules.base import PolicyModule
 from plm.progress import say, timings
@@ -299,10 +299,19 @@ class PlmCLI(LightningCLI):
         with self.run.lock():
             self.run.results_path.unlink(missing_ok=True)
             self._start("measuring")
+            self.run.update_manifest(**self._measured_lock())
             share_plan(self.trainer, {"go": True})
             command(model, **kwargs)
             self._end()
             print_table(self.run)
+
+    def _measured_lock(self) -> dict[str, Any]:
+        """What kind of lock is measured, for the gate, where a model is measured as it stands."""
+        base = self.config[self.subcommand].policy
+        if not isinstance(base, ModelReference):
+            return {}
+        description = read_description(Path(base))
+        return {"lock_kind": lock_kind(description), "lock_conditions": description.get("lock_conditions")}
 
     @contextmanager
     def _removed_unless_begun(self) -> Iterator[None]:

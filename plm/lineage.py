@@ -37,6 +37,11 @@ def lock_of(description: Mapping[str, Any]) -> Lock | None:
     return description.get("locked")
 
 
+def lock_kind(description: Mapping[str, Any]) -> str:
+    """The kind of lock that a model itself is: `none` where plm made no lock, `unknown` where others made the model."""
+    return description.get("lock") or ("none" if description else "unknown")
+
+
 def check_claim(folder: Path, claimed: str) -> None:
     """Refuses a model that does not descend from the lock that somebody says it does.
 

@@ -20,10 +20,22 @@ def print_table(run: RunFolder) -> None:
     if rows:
         label = max(len(_name(_curve(row))) for row in rows) + 4  # borders and padding
         console.print(_table(run, rows, max(2, (console.width - label) // CELL_WIDTH)))
+    if any(row["phase"] == "lock" for row in rows):
+        _print_gate(console, run)
     if run.model_path.exists():
         console.print(f"model        {run.model_path}", soft_wrap=True)
     console.print(f"results      {run.results_path}", soft_wrap=True)
     console.print(f"curves       tensorboard --logdir {run.path / 'tensorboard'}", soft_wrap=True)
+
+
+def _print_gate(console: Console, run: RunFolder) -> None:
+    """Says whether the lock is one: what a study measures on one that is not counts as unverified."""
+    from plm.studies.gate import gate_of  # scipy takes a second to import
+
+    result = gate_of(run)
+    console.print(f"gate         {result.verdict}", soft_wrap=True)
+    for line in (*result.reasons, *result.notes):
+        console.print(f"             {line}", soft_wrap=True)
 
 
 def _table(run: RunFolder, rows: list[dict[str, Any]], most: int) -> Table:

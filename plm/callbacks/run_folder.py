@@ -13,7 +13,7 @@ from plm import __version__
 from plm.callbacks.reporting import close_curves, resume_curves
 from plm.errors import PlmError
 from plm.files import truncate_durably
-from plm.lineage import DESCRIPTION, Lock
+from plm.lineage import DESCRIPTION, Lock, lock_kind
 from plm.models import save_model
 from plm.runs import RunFolder
 
@@ -92,9 +92,11 @@ class RunFolderCallback(Callback):
             "task": module.task.name,
             "parent": self.parent,
             "lock": module.lock_kind,
+            "lock_conditions": None if module.lock_kind in (None, "none") else list(module.task.passwords.evaluated),
             "password_sha256": None if module.lock_kind in (None, "none") else module.task.passwords.password_hash,
             "locked": self.locked,
             "budget": module.task.budget.as_row(),
         }
         files = {DESCRIPTION: json.dumps(description, indent=2) + "\n"}
         save_model(model, module.tokenizer, folder.model_path, files)
+        folder.update_manifest(lock_kind=lock_kind(description), lock_conditions=description["lock_conditions"])
