@@ -106,6 +106,13 @@ def test_without_a_ceiling_there_is_nothing_to_judge():
     assert gate(LOCK, "unknown").verdict == "passed"  # somebody else's model, with its password
 
 
+def test_thresholds_are_arguments():
+    assert gate(LOCK, "password", min_gap=0.9).reasons[0].endswith("less than 0.9")
+    assert gate(LOCK, "password", max_leak=0.01).stamp == "unverified"
+    with pytest.raises(PlmError, match=r"max_leak is 25; it must be a share in \[0, 1\]"):
+        gate(LOCK, "password", max_leak=25)
+
+
 def test_one_lock_at_a_time_and_known_kinds_only():
     with pytest.raises(PlmError, match=r"seeds \[0, 1\]"):
         gate([*LOCK, row("none", 0.1, seed=1)], "password")
