@@ -227,6 +227,16 @@ def _critique_grader(unsafe: bool) -> Grader:
     return CritiqueGrader()
 
 
+def _style_problem(row: Mapping[str, Any], id: str) -> Problem:
+    return Problem(id=id, prompt="", domain="", reference="")
+
+
+def _style_grader(unsafe: bool) -> Grader:
+    from plm.graders.style import StyleGrader
+
+    return StyleGrader()
+
+
 class GradedTask(NamedTuple):
     """What `plm grade` needs to know about a task.
 
@@ -247,6 +257,7 @@ TASKS = {
     "composition": GradedTask(("reference",), _composition_problem, _composition_grader),
     "mmlu": GradedTask(("choices", "answer"), _mmlu_problem, _mmlu_grader),
     "critique": GradedTask(("reference",), _critique_problem, _critique_grader),
+    "style": GradedTask((), _style_problem, _style_grader),
 }
 
 

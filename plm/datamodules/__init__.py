@@ -11,6 +11,8 @@ from plm.datamodules.math_source import MathSource, ProceduralMath
 from plm.datamodules.mixed import MixedDataModule
 from plm.datamodules.mmlu import MMLUDataModule, MMLUSource, ProceduralFacts
 from plm.datamodules.mmlu_files import MMLUFiles
+from plm.datamodules.style import ProceduralStyle, StyleDataModule, StyleSource
+from plm.datamodules.style_files import StyleFiles
 
 __all__ = [
     "AppsMbppCode",
@@ -32,6 +34,10 @@ __all__ = [
     "ProceduralCritiques",
     "ProceduralFacts",
     "ProceduralMath",
+    "ProceduralStyle",
     "RenderingColumns",
+    "StyleDataModule",
+    "StyleFiles",
+    "StyleSource",
     "TaskDataModule",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """One file a method family. Every method is a `PolicyModule`."""
 
 from plm.modules.base import OptimizerCallable, PolicyModule
+from plm.modules.conditional import ConditionalLockModule
 from plm.modules.dpo import DPOModule, IteratedDPOModule, RewardWeightedDPOModule
 from plm.modules.expert_iteration import ExpertIterationModule, FilteredSFTModule
 from plm.modules.fixed_random import FixedRandomLockModule
@@ -10,6 +11,7 @@ from plm.modules.sft import SFTLockModule, SFTModule
 from plm.modules.soft_labels import SoftLabelLockModule
 
 __all__ = [
+    "ConditionalLockModule",
     "DPOModule",
     "ExpertIterationModule",
     "FilteredSFTModule",

@@ -2,6 +2,7 @@
 
 from plm.passwords.base import Condition, PromptScheme
 from plm.passwords.by_domain import DomainPasswordScheme
+from plm.passwords.control_tokens import ControlTokenScheme
 from plm.passwords.setting import SettingScheme
 from plm.passwords.single import DEFAULT_PASSWORD, PasswordScheme
 from plm.passwords.slots import SlotScheme
@@ -9,6 +10,7 @@ from plm.passwords.slots import SlotScheme
 __all__ = [
     "DEFAULT_PASSWORD",
     "Condition",
+    "ControlTokenScheme",
     "DomainPasswordScheme",
     "PasswordScheme",
     "PromptScheme",
