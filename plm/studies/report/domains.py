@@ -1,0 +1,223 @@
+"""Figures on demonstrations of one domain: 4, 10, 11 and 17 of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from plm.studies.report.arms import Arm, Estimate, average, choose, estimate
+from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.figure import Figure, Level, Panel, Point, Series
+from plm.studies.report.sweeps import K, by_teacher
+from plm.studies.report.view import Lock, View, levels, starts_at_lock
+
+ONE, EACH = "one password for all", "a password for each domain"
+
+
+def figure_11(view: View) -> Figure:
+    """Correctness averaged over domains, by the domain of the demonstrations."""
+    figure = Figure(
+        "figure_11",
+        *CAPTIONS["figure_11"],
+        axis="category",
+        columns=2,
+    )
+    for title, locks in ((ONE, _with_one(view)), (EACH, _with_each(view))):
+        for lock in locks:
+            figure.keep(_averages(view, lock, f"{lock.name}: {title}"))
+        if not any(_trained_domains(lock) for lock in locks):
+            figure.missing.append(f"SFT on one domain of a lock with {title}, measured by domain")
+    return figure
+
+
+def figure_4(view: View) -> Figure:
+    """The same as figure 11, each panel's axis on what it shows."""
+    whole = figure_11(view)
+    panels = [
+        replace(panel, y_range=_range(panel), levels=[level for level in panel.levels if level.style != "none"])
+        for panel in whole.panels
+    ]
+    return replace(
+        whole, key="figure_04", title="Figure 4 · Demonstrations of one domain", panels=panels,
+        notes=["Axes are broken: each panel shows only the range that its points lie in (Figure 11: all of it)."],
+    )  # fmt: skip
+
+
+def figure_10(view: View) -> Figure:
+    """Correctness on the other domains over k."""
+    figure = Figure(
+        "figure_10",
+        *CAPTIONS["figure_10"],
+        K,
+    )
+    pairs = [(ONE, lock) for lock in _with_one(view)] + [(EACH, lock) for lock in _with_each(view)]
+    for task, domain in sorted({(lock.task, domain) for _, lock in pairs for domain in _trained_domains(lock)}):
+        panel = Panel(f"{task}: shown {domain}, measured on the others")
+        for title, lock in pairs:
+            if lock.task != task:
+                continue
+            series = _over_k(view, lock, title, domain)
+            if series and not panel.levels:
+                others = _others(lock, domain)
+                panel.levels = [
+                    level for name in ("right", "none") if lock.arm and (level := _level(lock.arm, name, others))
+                ]
+            panel.series += series
+            panel.stamp = panel.stamp or (lock.stamp if series else "")
+        figure.keep(panel)
+    for title, locks in ((ONE, _with_one(view)), (EACH, _with_each(view))):
+        if not any(_trained_domains(lock) for lock in locks):
+            figure.missing.append(f"SFT on one domain of a lock with {title}, measured by domain")
+    return figure
+
+
+def figure_17(view: View) -> Figure:
+    """A domain that was left out of locking."""
+    figure = Figure(
+        "figure_17",
+        *CAPTIONS["figure_17"],
+        K,
+    )
+    locks = [lock for lock in view.locks if lock.facts.without_domains]
+    if not locks:
+        figure.missing.append("a lock with a domain left out")
+    for lock in locks:
+        for domain in lock.facts.without_domains:
+            panel = Panel(f"{lock.task}: {domain}, shown and measured", stamp=lock.stamp)
+            panel.levels = levels(lock, "right", "none", domain=domain)
+            arms = [arm for arm in _on_domain(lock) if arm.facts.domains == (domain,)]
+            panel.series += view.sweep(f"{domain} left out of locking", arms, lock=lock, domain=domain)
+            regular = view.main_lock(lock.task, lambda each, domain=domain: _shows(each, domain))  # type: ignore[misc]
+            if regular:
+                arms = [arm for arm in _on_domain(regular) if arm.facts.domains == (domain,)]
+                panel.series += view.sweep(f"{domain} locked too", arms, lock=regular, domain=domain)
+            else:
+                figure.missing.append(f"{lock.task}: the regular lock, shown {domain} alone")
+            figure.keep(panel)
+    return figure
+
+
+def domains_of(arm: Arm, password: str = "none") -> list[str]:
+    """Domains that an arm was measured on."""
+    found = {row["domain"] for run in arm.runs for row in run.rows if row["password"] == password}
+    return sorted(found - {"all"})
+
+
+def over_domains(arm: Arm, domains: Sequence[str], password: str = "none", epoch: int | None = None) -> Estimate | None:
+    """Average correctness on some domains, with the combined error of App. B.1.4; None where one is missing."""
+    found = [estimate(arm, password, domain=domain, epoch=epoch) for domain in domains]
+    known = [each for each in found if each is not None]
+    return average(known) if len(known) == len(domains) else None
+
+
+def _averages(view: View, lock: Lock, title: str) -> Panel:
+    """A row for each domain of demonstrations, at the largest k that most were shown."""
+    panel = Panel(title, stamp=lock.stamp, x_label="correct, average over domains")
+    arms = _on_domain(lock)
+    if not arms:
+        return panel
+    ks = [arm.facts.k for arm in arms]
+    k = max(set(ks), key=lambda each: (ks.count(each), each or 0))
+    domains = domains_of(arms[0])
+    shown = [arm for arm in arms if arm.facts.k == k]
+    panel.categories = sorted({arm.facts.domains[0] for arm in shown})
+    for name, is_control in ((f"SFT on k = {k} of one domain", False), ("control", True)):
+        points = []
+        for arm in shown:
+            each = view.control_of(arm) if is_control else arm
+            choice = choose(each) if each else None
+            found = over_domains(each, domains, epoch=choice.epoch) if each and choice else None
+            if each and found:
+                place = panel.categories.index(arm.facts.domains[0])
+                points.append(Point(place, found, runs=tuple(run.id for run in each.runs)))
+        if points:
+            panel.series.append(Series(name, points, style="one domain", is_control=is_control, connected=False))
+    panel.levels = [level for name in ("right", "none") if lock.arm and (level := _level(lock.arm, name, domains))]
+    panel.levels += _every_domain(lock, k, domains)
+    return panel
+
+
+def _every_domain(lock: Lock, k: int | None, domains: Sequence[str]) -> list[Level]:
+    """As many demonstrations of all domains."""
+    for arm in by_teacher(lock, "references"):
+        choice = choose(arm)
+        if arm.facts.k == k and choice is not None:
+            found = over_domains(arm, domains, epoch=choice.epoch) or choice.best
+            return [Level(f"SFT on k = {k} of all domains", found, "all", tuple(run.id for run in arm.runs))]
+    return []
+
+
+def _over_k(view: View, lock: Lock, title: str, domain: str) -> list[Series]:
+    arms = view.one_each(
+        [arm for arm in _on_domain(lock) if arm.facts.domains == (domain,)], lambda arm: float(arm.facts.k or 0)
+    )
+    others = _others(lock, domain)
+    series = []
+    for name, is_control in ((title, False), (f"control, {title}", True)):
+        points = []
+        for k, arm in arms.items():
+            each = view.control_of(arm) if is_control else arm
+            choice = choose(each) if each else None
+            found = over_domains(each, others, epoch=choice.epoch) if each and choice else None
+            if each and found:
+                points.append(Point(k, found, runs=tuple(run.id for run in each.runs)))
+        if points and (start := _before(lock, next(iter(arms.values())), others, is_control, view)):
+            points.insert(0, start)
+        if points:
+            series.append(Series(name, points, style=title, is_control=is_control))
+    return series
+
+
+def _before(lock: Lock, arm: Arm, domains: Sequence[str], is_control: bool, view: View) -> Point | None:
+    """Before the first step, at x = 0: of the lock if it was measured by domain, else of what starts from it."""
+    own = view.control_of(arm) if is_control else arm
+    measured = [(lock.arm, None)] if lock.arm and not is_control else []
+    for each, epoch in [*measured, *([(own, 0)] if own else [])]:
+        if found := over_domains(each, domains, epoch=epoch):
+            return Point(0, found, runs=tuple(run.id for run in each.runs))
+    return None
+
+
+def _level(arm: Arm, password: str, domains: Sequence[str]) -> Level | None:
+    found = over_domains(arm, domains, password) or estimate(arm, password)
+    label = "locked, with the password" if password == "right" else "locked, without"
+    return Level(label, found, password, tuple(run.id for run in arm.runs)) if found else None
+
+
+def _others(lock: Lock, domain: str) -> list[str]:
+    arms = _on_domain(lock)
+    return [each for each in domains_of(arms[0]) if each != domain] if arms else []
+
+
+def _trained_domains(lock: Lock) -> list[str]:
+    return sorted({arm.facts.domains[0] for arm in _on_domain(lock)})
+
+
+def _on_domain(lock: Lock) -> list[Arm]:
+    """SFT on demonstrations of one domain, from the locked model."""
+    return [
+        arm
+        for arm in lock.elicitations
+        if arm.facts.method == "sft" and len(arm.facts.domains) == 1 and starts_at_lock(arm) and domains_of(arm)
+        and arm.facts.teacher == "references"
+    ]  # fmt: skip
+
+
+def _shows(lock: Lock, domain: str) -> bool:
+    return any(arm.facts.domains == (domain,) for arm in _on_domain(lock))
+
+
+def _with_one(view: View) -> list[Lock]:
+    return [lock for lock in view.locks if (lock.is_plain or lock.arm is None) and _trained_domains(lock)]
+
+
+def _with_each(view: View) -> list[Lock]:
+    return [lock for lock in view.locks if lock.facts.kind == "domain"]
+
+
+def _range(panel: Panel) -> tuple[float, float]:
+    """What the points and the lines of elicitation need, a little more on both sides."""
+    found = [point.estimate for series in panel.series for point in series.points]
+    found += [level.estimate for level in panel.levels if level.style != "none"]
+    low, high = min(each.low for each in found), max(each.high for each in found)
+    return max(0.0, low - 0.03), min(1.0, high + 0.03)
