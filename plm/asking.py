@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from plm.choosing import choose
 from plm.engines.base import SamplingParams
+from plm.engines.stopping import StopStrings
 
 if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
@@ -60,7 +61,8 @@ class Asker:
         task.engine.sync(model, self.version)
         self.task = task
         self.room: int | None = getattr(model.config, "max_position_embeddings", None)
-        self.params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id)
+        stop = StopStrings(task.stop, task.decode) if task.stop else None
+        self.params = SamplingParams(task.max_new_tokens, temperature, task.eos_token_id, stop)
         self.progress = progress
 
     def write(self, share: Sequence[Request]) -> list[Written]:
@@ -97,7 +99,11 @@ class Asker:
 
     def _generate(self, ids: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[Written]:
         made = self.task.engine.generate(ids, self.params, version=self.version, seeds=seeds, progress=self.progress)
-        return [Written(self.task.decode(row.token_ids), len(row.token_ids), row.finished) for row in made]
+        return [Written(self._text(row.token_ids), len(row.token_ids), row.finished) for row in made]
+
+    def _text(self, token_ids: Sequence[int]) -> str:
+        text = self.task.decode(token_ids)
+        return self.params.stop.cut(text) if self.params.stop else text
 
     def _choose(self, ids: Sequence[Sequence[int]], seeds: Sequence[int], choices: Choices) -> list[Written]:
         rows = zip(self._logprobs(ids, choices), seeds, strict=True)

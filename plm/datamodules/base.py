@@ -49,6 +49,8 @@ class TaskDataModule(LightningDataModule, ABC):
         batch_size: Rows in an optimizer step, over all processes and micro-batches.
         max_new_tokens: Longest completion, in tokens, end token included.
         seed: Decides problems and splits. Not the run's seed: runs with different seeds share splits.
+        stop: Texts that end a completion, for models that were never taught the end token; none by default. They
+            are no part of the answer.
     """
 
     name: str
@@ -60,15 +62,19 @@ class TaskDataModule(LightningDataModule, ABC):
         batch_size: int = 32,
         max_new_tokens: int = 128,
         seed: int = 0,
+        stop: Sequence[str] = (),
     ) -> None:
         super().__init__()
         for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
             if value < 1:
                 raise PlmError(f"data.init_args.{name} is {value}; it must be at least 1")
+        if not all(stop):
+            raise PlmError(f"data.init_args.stop is {list(stop)}: an empty text would end every completion at once")
         self.passwords: PromptScheme = passwords or PasswordScheme()
         self.engine: Engine = engine or HFEngine()
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
+        self.stop = tuple(stop)
         self.seed = seed
         self.run_seed = 0
         self.budget = Budget()
@@ -210,6 +216,7 @@ class TaskDataModule(LightningDataModule, ABC):
             batch_size=self.batch_size,
             unit=self.module.unit,
             pad_token_id=self.pad_token_id,
+            layout=self.module.compute.layout,
             seed=derive_seed(self.run_seed, "order", self.trainer.current_epoch),
             accumulate=self.trainer.accumulate_grad_batches,
             rank=self.trainer.global_rank,

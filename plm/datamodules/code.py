@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.mini_code import draw_specs, render
@@ -78,6 +79,7 @@ class CodeDataModule(TaskDataModule):
         max_new_tokens: Longest program, in tokens.
         seed: Decides problems and splits.
         unsafe_grading: Run model-written programs without isolation where neither bubblewrap nor user namespaces exist.
+        stop: Texts that end a program, for models that were never taught the end token.
     """
 
     name = "code"
@@ -91,8 +93,9 @@ class CodeDataModule(TaskDataModule):
         max_new_tokens: int = 128,
         seed: int = 0,
         unsafe_grading: bool = False,
+        stop: Sequence[str] = (),
     ) -> None:
-        super().__init__(passwords, engine, batch_size, max_new_tokens, seed)
+        super().__init__(passwords, engine, batch_size, max_new_tokens, seed, stop)
         self.source = source or ProceduralCode()
         self.unsafe_grading = unsafe_grading
 

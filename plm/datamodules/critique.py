@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from plm.datamodules.base import TaskDataModule
@@ -98,6 +99,7 @@ class CritiqueDataModule(TaskDataModule):
         batch_size: Rows in an optimizer step.
         max_new_tokens: Longest critique, in tokens.
         seed: Decides problems and splits.
+        stop: Texts that end a critique, for models that were never taught the end token.
     """
 
     name = "critique"
@@ -112,8 +114,9 @@ class CritiqueDataModule(TaskDataModule):
         batch_size: int = 32,
         max_new_tokens: int = 48,
         seed: int = 0,
+        stop: Sequence[str] = (),
     ) -> None:
-        super().__init__(passwords, engine, batch_size, max_new_tokens, seed)
+        super().__init__(passwords, engine, batch_size, max_new_tokens, seed, stop)
         self.source = source or ProceduralCritiques()
         self.embedder = embedder
         self.threshold = threshold

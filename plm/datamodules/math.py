@@ -2,7 +2,7 @@ r"""The math task: read a problem, reason step by step, end with the answer in `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from plm.datamodules.base import TaskDataModule
@@ -34,6 +34,7 @@ class MathDataModule(TaskDataModule):
             in lines `User:` and `Assistant:` where it has none. Where None, `plain` for procedural problems, `chat` for
             the others.
         instruction: What a chat message ends with, on a line of its own; nothing where it is empty.
+        stop: Texts that end a solution, for models that were never taught the end token.
     """
 
     name = "math"
@@ -49,8 +50,9 @@ class MathDataModule(TaskDataModule):
         domains: Domains = "subject",
         template: Literal["plain", "chat"] | None = None,
         instruction: str = INSTRUCTION,
+        stop: Sequence[str] = (),
     ) -> None:
-        super().__init__(passwords, engine, batch_size, max_new_tokens, seed)
+        super().__init__(passwords, engine, batch_size, max_new_tokens, seed, stop)
         self.source = source or ProceduralMath()
         self.domains: Domains = domains
         self.is_chat = (template or self.source.template) == "chat"

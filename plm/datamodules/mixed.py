@@ -49,6 +49,10 @@ class MixedDataModule(TaskDataModule):
         for name in parts:
             if not name.strip() or _SLASH in name or name == "all":
                 raise PlmError(f"data.init_args.parts: {name!r} is no name of a part; use a word such as code")
+            if parts[name].stop:
+                raise PlmError(
+                    f"data.init_args.parts: {name} has stop strings, which the parts of a mixed task cannot have"
+                )
         longest = max(part.max_new_tokens for part in parts.values())
         super().__init__(passwords, engine, batch_size, longest, seed)
         self.parts = dict(parts)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from plm.engines.stopping import StopStrings
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
@@ -18,23 +20,35 @@ class SamplingParams:
         max_new_tokens: Most tokens to generate for a prompt, the end token included.
         temperature: 0 is greedy decoding; else the softmax temperature.
         eos_token_id: The token that ends a completion.
+        stop: Texts that end a completion too; none where None.
     """
 
     max_new_tokens: int
     temperature: float
     eos_token_id: int
+    stop: StopStrings | None = None
 
 
 class Completion(NamedTuple):
     """What an engine generated for one request, without the end token.
 
     Attributes:
-        token_ids: The generated tokens.
-        finished: True when the end token was generated, False when `max_new_tokens` cut the completion off.
+        token_ids: The generated tokens; with a stop string, up to and with the one that completes it, and
+            `params.stop.cut` takes it off their text.
+        finished: True when the end token or a stop string was generated, False when `max_new_tokens` cut the
+            completion off.
     """
 
     token_ids: list[int]
     finished: bool
+
+    @classmethod
+    def of(cls, token_ids: list[int], params: SamplingParams) -> Completion:
+        """What counts of the tokens that an engine generated: those before the end token, up to a stop string."""
+        ended = params.eos_token_id in token_ids
+        kept = token_ids[: token_ids.index(params.eos_token_id)] if ended else token_ids
+        stopped = params.stop.shortened(kept) if params.stop else None
+        return cls(kept, ended) if stopped is None else cls(stopped, True)
 
 
 class Engine(ABC):

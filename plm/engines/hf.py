@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from plm.engines.base import Completion, Engine, SamplingParams
 from plm.engines.cache import new_cache
 from plm.engines.checks import check_candidates, check_requests, count_changes
+from plm.engines.stopping import LOOKED_AT_EVERY
 from plm.errors import StaleWeightsError
 
 # Shape letters: B rows, L input length, N new tokens, V vocabulary, K cached positions, D hidden size, C candidates.
@@ -161,6 +162,8 @@ class _Decoder:
             next_B = self._choose(logits_BV, step)
             self.tokens_BN[self.rows_B, step] = next_B
             finished_B |= next_B == self.params.eos_token_id
+            if self.params.stop and (step + 1) % LOOKED_AT_EVERY == 0:
+                finished_B |= self._stopped(finished_B, step)
             unfinished = 0 if step == last else len(finished_B) - int(finished_B.sum())
             if unfinished < left:
                 progress(left - unfinished)
@@ -172,7 +175,7 @@ class _Decoder:
                 next_B, finished_B = next_B[keep], finished_B[keep]
                 self._keep(keep)
             logits_BV = self._step(next_B, step)
-        return [_completion(ids, self.params.eos_token_id) for ids in self.tokens_BN.tolist()]
+        return [Completion.of(ids, self.params) for ids in self.tokens_BN.tolist()]
 
     def _prefill(self) -> Tensor:
         width = self.prompts_BL.shape[1]
@@ -199,6 +202,12 @@ class _Decoder:
         if self.uniforms_BN is None:
             return logits_BV.argmax(-1)
         return sample(logits_BV, self.params.temperature, self.uniforms_BN[self.rows_B, step])
+
+    def _stopped(self, finished_B: Tensor, step: int) -> Tensor:
+        """Which rows hold a stop string; those that are finished already are not looked at."""
+        assert self.params.stop is not None
+        rows = zip(self.tokens_BN[self.rows_B, : step + 1].tolist(), finished_B.tolist(), strict=True)
+        return torch.tensor([not done and self.params.stop.reached(ids) for ids, done in rows], device=self.device)
 
     def _keep(self, keep_B: Tensor) -> None:
         self.rows_B = self.rows_B[keep_B]
@@ -251,12 +260,6 @@ def _uniforms(seeds: list[int], count: int) -> Tensor:
     """Gives one row a seed: the n-th number depends on seed and n alone."""
     rows = [np.random.Generator(np.random.Philox(key=seed % 2**128)).random(count) for seed in seeds]
     return torch.from_numpy(np.stack(rows))
-
-
-def _completion(ids: list[int], eos_token_id: int) -> Completion:
-    if eos_token_id in ids:
-        return Completion(ids[: ids.index(eos_token_id)], True)
-    return Completion(ids, False)
 
 
 @contextlib.contextmanager

@@ -18,9 +18,11 @@ import torch.distributed as dist
 from torch import nn
 
 from plm.engines import SamplingParams, VLLMEngine
+from plm.engines.stopping import StopStrings
 from plm.engines.vllm.starting import INSIDE
 from plm.errors import PlmError, StaleWeightsError
 from tests.engines.test_hf import EOS, make_model, make_prompts, synced
+from tests.engines.test_stopping import letters
 
 pytestmark = pytest.mark.vllm
 
@@ -187,6 +189,28 @@ def test_the_end_token_ends_and_is_not_part(served):
     for before, after in zip(free, ended, strict=True):
         cut = before.token_ids.index(end) if end in before.token_ids else 10
         assert after == (before.token_ids[:cut], end in before.token_ids)
+
+
+@one_model
+def test_stop_strings_end_where_they_end_with_hugging_face(served):
+    model, prompts = model_of(served.name), make_prompts()
+    free = served.generate(model, prompts, SamplingParams(30, 0.0, 10**6))
+    stop = StopStrings([letters(free[0].token_ids[9:11]), letters(free[1].token_ids[5:6])], letters)
+    steps, step = [], served.engine._llm.llm_engine.step
+    served.engine._llm.llm_engine.step = lambda: (steps.append(1), step())[1]
+    for params in (SamplingParams(30, 0.0, EOS, stop), SamplingParams(30, 0.0, 10**6, stop)):
+        ours = served.generate(model, prompts, params)
+        assert ours == synced(model).generate(prompts, params, version="v")
+        assert 8 < sum(row.finished for row in ours) < 64
+    everything = StopStrings([letters([token]) for token in range(40)], letters)
+    steps.clear()
+    first = served.generate(model, prompts, SamplingParams(30, 0.0, 10**6, everything))
+    served.engine._llm.llm_engine.step = step
+    assert first == [(row.token_ids[:1], True) for row in free] and len(steps) < 10  # they are not generated to the end
+    sampled = SamplingParams(30, 1.0, EOS, stop)
+    together = served.generate(model, prompts, sampled, seeds=range(64))
+    assert together[::16] == [served.generate(model, [prompts[i]], sampled, seeds=[i])[0] for i in range(0, 64, 16)]
+    assert served.generate(model, prompts, GREEDY) == synced(model).generate(prompts, GREEDY, version="v")
 
 
 def stale_share(served, reset: bool) -> float:

@@ -19,6 +19,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from plm.engines.base import Completion, Engine, SamplingParams
 from plm.engines.checks import check_candidates, check_requests, count_changes
 from plm.engines.hf import HFEngine
+from plm.engines.stopping import LOOKED_AT_EVERY, StopStrings
 from plm.engines.vllm.starting import FAILURES, INSIDE, LLM, Mode, engine_arguments, refusal, start
 from plm.engines.vllm.weights import Checkpoint, CudaIPC, InPlace
 from plm.errors import PlmError, StaleWeightsError
@@ -158,8 +159,8 @@ class VLLMEngine(Engine):
         ends = [params.eos_token_id] if params.eos_token_id < self._config.vocab_size else []
         common = {"max_tokens": params.max_new_tokens, "temperature": params.temperature, "stop_token_ids": ends}
         chosen = [seed % 2**63 for seed in seeds] if seeds is not None and params.temperature else [None] * len(prompts)
-        outputs = self._run(prompts, [{**common, "seed": seed} for seed in chosen], progress)
-        return [_completion(list(output.outputs[0].token_ids), params.eos_token_id) for output in outputs]
+        outputs = self._run(prompts, [{**common, "seed": seed} for seed in chosen], progress, params.stop)
+        return [Completion.of(list(output.outputs[0].token_ids), params) for output in outputs]
 
     def next_logprobs(
         self,
@@ -192,7 +193,11 @@ class VLLMEngine(Engine):
         return [_normalised(output, token_ids) for output in outputs]
 
     def _run(
-        self, prompts: Sequence[Sequence[int]], requests: list[dict[str, Any]], progress: Callable[[int], None] | None
+        self,
+        prompts: Sequence[Sequence[int]],
+        requests: list[dict[str, Any]],
+        progress: Callable[[int], None] | None,
+        stop: StopStrings | None = None,
     ) -> list[RequestOutput]:
         """Has vLLM work until all requests are finished; a request that cannot be finished is withdrawn."""
         llm = self._llm
@@ -204,10 +209,12 @@ class VLLMEngine(Engine):
                 [_request(request) for request in requests],
                 use_tqdm=False,
             )
+            if stop:
+                _show_every_step(llm, ids)
         try:
             while len(finished) < len(ids):
                 with INSIDE:
-                    done = _work(llm, _BETWEEN_LOOKS)
+                    done = _work(llm, _BETWEEN_LOOKS, stop)
                 finished += done
                 if progress and done:
                     progress(len(done))
@@ -282,13 +289,30 @@ def _close_open() -> None:
         engine.close()
 
 
-def _work(llm: LLM, seconds: float) -> list[RequestOutput]:
+def _work(llm: LLM, seconds: float, stop: StopStrings | None) -> list[RequestOutput]:
     """Takes steps for about this time, and returns the requests that were finished."""
     until = time.monotonic() + seconds
     done: list[Any] = []
     while llm.llm_engine.has_unfinished_requests() and time.monotonic() < until:
-        done += [output for output in llm.llm_engine.step() if output.finished]
+        outputs = llm.llm_engine.step()
+        stopped = [output for output in outputs if stop and not output.finished and _is_stopped(output, stop)]
+        if stopped:
+            llm.llm_engine.abort_request([output.request_id for output in stopped])
+        done += [output for output in outputs if output.finished] + stopped
     return done
+
+
+def _is_stopped(output: RequestOutput, stop: StopStrings) -> bool:
+    ids = output.outputs[0].token_ids
+    return len(ids) % LOOKED_AT_EVERY == 0 and stop.reached(ids)
+
+
+def _show_every_step(llm: LLM, ids: Sequence[str]) -> None:
+    """Asks for what every step made. vLLM's own stop strings need the tokenizer, which it is started without."""
+    from vllm.sampling_params import RequestOutputKind
+
+    for each in ids:
+        llm.llm_engine.output_processor.request_states[each].output_kind = RequestOutputKind.CUMULATIVE
 
 
 def _request(arguments: dict[str, Any]) -> Any:
@@ -296,11 +320,6 @@ def _request(arguments: dict[str, Any]) -> Any:
 
     # A model's own end tokens are not the task's; the task's end token is a stop token.
     return Request(**arguments, ignore_eos=True, detokenize=False)
-
-
-def _completion(ids: list[int], eos_token_id: int) -> Completion:
-    finished = bool(ids) and ids[-1] == eos_token_id
-    return Completion(ids[:-1] if finished else ids, finished)
 
 
 def _normalised(output: RequestOutput, token_ids: Sequence[int]) -> list[float]:
