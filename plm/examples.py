@@ -1,6 +1,6 @@
 """What a round trains on: rows of token ids, and how they become batches.
 
-Shape letters: B rows, L tokens of the longest row in the batch.
+Shape letters: B rows, L tokens of the longest row in the batch, N trained tokens.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from plm.layout import Layout, LayoutKind, lay_out
 from plm.tables import write_parquet
 
 IGNORED = -100
@@ -55,6 +56,9 @@ class Example:
 class Batch:
     """Rows padded on the right to one length.
 
+    What the step must know to take rows and tokens out of tensors is counted here, on the host: on a GPU a question
+    like "where is this mask true?" would make the host wait for everything that is still to be computed.
+
     Attributes:
         input_ids_BL: Token ids; padding is the pad token.
         labels_BL: The same ids where a token is trained, else -100 (prompt and padding).
@@ -66,6 +70,13 @@ class Batch:
         step_units: How many units (tokens, pairs or completions: see `PolicyModule.unit`) the whole optimizer step has,
             over all its micro-batches and processes.
         step_tokens: How many tokens the whole step trains, by weight.
+        trained_N: Where the trained tokens are in the flattened labels, row after row.
+        trained: How many of them each row has.
+        pairs: How many groups the rows are of, those of none together being one.
+        pair_B: Which of them each row is of, in the order of the groups' numbers.
+        numbers: The scalars of each row, on the host.
+        layout: The rows in one line, for models that can compute them so; None where they are to be padded.
+        required: Whether a model that cannot is an error.
     """
 
     input_ids_BL: Tensor
@@ -77,12 +88,31 @@ class Batch:
     problem_ids: list[str]
     step_units: float
     step_tokens: float
+    trained_N: Tensor
+    trained: list[int]
+    pairs: int
+    pair_B: Tensor
+    numbers: list[Mapping[str, float]]
+    layout: Layout | None = None
+    required: bool = False
 
 
 def collate(
-    rows: Sequence[Example], pad_token_id: int, step_units: float = 1.0, step_tokens: float | None = None
+    rows: Sequence[Example],
+    pad_token_id: int,
+    step_units: float = 1.0,
+    step_tokens: float | None = None,
+    layout: LayoutKind = "shared",
 ) -> Batch:
-    """Pads rows on the right and marks what is trained; `step_tokens` is what these rows train where None.
+    """Pads rows on the right and marks what is trained.
+
+    Args:
+        rows: At least one; none with an empty prompt.
+        pad_token_id: Fills the end of shorter rows.
+        step_units: As in `Batch`.
+        step_tokens: As in `Batch`; what these rows train where None.
+        layout: `shared` computes a prompt that several rows begin with once, where this saves a fifth of the tokens;
+            `packed` puts all rows into one line and needs a model that can compute them so; `padded` does neither.
 
     Raises:
         ValueError: If there are no rows, or a row has an empty prompt (nothing would predict its first token).
@@ -105,6 +135,8 @@ def collate(
         weights[index, start:end] = 1.0 if row.weights is None else torch.tensor(row.weights)
         for name, values in row.token_scalars.items():
             token_scalars[name][index, start:end] = torch.tensor(values)
+    spans = [range(line * shape[1] + len(row.prompt_ids), line * shape[1] + len(row)) for line, row in enumerate(rows)]
+    groups = sorted({row.group for row in rows})
     return Batch(
         input_ids_BL=input_ids,
         labels_BL=labels,
@@ -115,6 +147,13 @@ def collate(
         problem_ids=[row.problem_id for row in rows],
         step_units=step_units,
         step_tokens=sum(row.weight for row in rows) if step_tokens is None else step_tokens,
+        trained_N=torch.tensor([token for span in spans for token in span], dtype=torch.long),
+        trained=[len(span) for span in spans],
+        pairs=len(groups),
+        pair_B=torch.tensor([groups.index(row.group) for row in rows]),
+        numbers=[row.scalars for row in rows],
+        layout=lay_out(rows, layout),
+        required=layout == "packed",
     )
 
 

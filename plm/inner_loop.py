@@ -51,7 +51,8 @@ def train_steps(
     batches = _cycle(rows, min(batch_size, len(rows)), random.Random(seed))
     for step in range(steps):
         chosen = next(batches)
-        batch = collate(chosen, module.task.pad_token_id, count_units(chosen, module.unit))
+        units = count_units(chosen, module.unit)
+        batch = collate(chosen, module.task.pad_token_id, units, layout=module.compute.layout)
         batch = module.transfer_batch_to_device(batch, module.device, 0)
         optimizer.zero_grad(set_to_none=True)
         torch.manual_seed(derive_seed(seed, step))  # dropout is the same in every process

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from plm.examples import Batch, Example, collate
+from plm.layout import LayoutKind
 
 Unit = Literal["token", "pair", "completion"]
 POOL_STEPS = 16  # rows of this many steps are sorted by length together: enough to cut padding, still shuffled
@@ -37,6 +38,7 @@ class RoundLoader:
         accumulate: Micro-batches in a step and process.
         rank: This process.
         world_size: Number of processes.
+        layout: How the rows of a micro-batch lie in the model's input.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class RoundLoader:
         accumulate: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        layout: LayoutKind = "shared",
     ) -> None:
         if passes < 1 or batch_size < 1:
             raise ValueError(f"passes is {passes} and batch_size is {batch_size}; both must be at least 1")
@@ -58,6 +61,7 @@ class RoundLoader:
         self.unit: Unit = unit
         self.pad_token_id = pad_token_id
         self.parts = accumulate * world_size
+        self.layout: LayoutKind = layout
         self.accumulate, self.rank, self.world_size = accumulate, rank, world_size
         self.steps = [step for index in range(passes) for step in self._one_pass(batch_size, seed + index)]
         self.position = 0  # micro-batches already handed out; part of the checkpoint
@@ -91,7 +95,8 @@ class RoundLoader:
                 f"step {step} of the round trains nothing: every token weight of its {len(rows)} rows is 0"
             )
         mine = [row for unit in _units_of(rows)[part * self.world_size + self.rank :: self.parts] for row in unit]
-        return collate(mine or [_filler(rows[0])], self.pad_token_id, units, count_units(rows, "token"))
+        tokens = count_units(rows, "token")
+        return collate(mine or [_filler(rows[0])], self.pad_token_id, units, tokens, self.layout)
 
     def state_dict(self) -> dict[str, Any]:
         """How far the round has come, for the checkpoint."""

@@ -116,11 +116,12 @@ class Round:
         return in_shares(lambda share: self._score(share, progress), filled)[: len(rows)]
 
     def _score(self, rows: Sequence[Example], progress: Callable[[int], None] | None) -> list[list[float]]:
-        network, pad = self._module.network, self.task.pad_token_id
+        network, pad, layout = self._module.network, self.task.pad_token_id, self._module.compute.layout
         result: list[list[float]] = []
         for start in range(0, len(rows), SCORING_ROWS):
             chunk = rows[start : start + SCORING_ROWS]
-            batch = self._module.transfer_batch_to_device(collate(chunk, pad), self._module.device, 0)
+            batch = collate(chunk, pad, layout=layout)
+            batch = self._module.transfer_batch_to_device(batch, self._module.device, 0)
             logprobs_BL = network(batch).cpu()
             result += [
                 line[len(row.prompt_ids) : len(row)].tolist() for line, row in zip(logprobs_BL, chunk, strict=True)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from plm.compute import Compute
 from plm.examples import Example
 from plm.network import PolicyNetwork
 from plm.rounds import Demonstration, Round
@@ -12,6 +13,7 @@ class Module:
 
     device, weights_version = torch.device("cpu"), "0"
     tokenizer = character_tokenizer()
+    compute = Compute()
 
     def __init__(self):
         self.network = PolicyNetwork(tiny_llama())

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from plm.compute import Compute
 from plm.distributed import from_all
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -50,6 +51,7 @@ class PolicyModule(LightningModule, ABC):
         warmup_steps: Optimizer steps of linear warm-up (App. G.1 of the paper; its length is our choice).
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     unit: ClassVar[Unit] = "token"
@@ -64,6 +66,7 @@ class PolicyModule(LightningModule, ABC):
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
+        compute: Compute | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (("passes", passes, 1), ("warmup_steps", warmup_steps, 0)):
@@ -75,6 +78,7 @@ class PolicyModule(LightningModule, ABC):
         self.warmup_steps = warmup_steps
         self.decay: Decay = decay
         self.phase: Phase = phase
+        self.compute = compute or Compute()
         self.tokenizer: PreTrainedTokenizerBase
         self.network: PolicyNetwork
         self._edits = 0
@@ -113,7 +117,7 @@ class PolicyModule(LightningModule, ABC):
             return
         loaded = self._load()
         self.tokenizer = loaded.tokenizer
-        self.network = PolicyNetwork(loaded.model)
+        self.network = PolicyNetwork(loaded.model, gradient_checkpointing=self.compute.gradient_checkpointing)
         self.network.train()  # from_pretrained leaves models in eval mode
         strategy = _checked(self.trainer.strategy)
         if isinstance(strategy, ModelParallelStrategy):

@@ -36,12 +36,10 @@ class Pairs(NamedTuple):
 def as_pairs(batch: Batch, logprobs_B: Tensor) -> Pairs:
     """Sorts the rows of a batch into pairs by group; a pair that is a mere filler gets weight 0."""
     real_B = (batch.weights_BL.sum(1) > 0).to(logprobs_B.dtype)
-    _, index_B = torch.unique(batch.groups_B, return_inverse=True)
-    count = int(index_B.max()) + 1
 
     def of(values_B: Tensor, sign: float) -> Tensor:
         mine_B = real_B * (batch.scalars["sign"] == sign)
-        return values_B.new_zeros(count).index_add(0, index_B, values_B * mine_B)
+        return values_B.new_zeros(batch.pairs).index_add(0, batch.pair_B, values_B * mine_B)
 
     reference_B, weight_B = batch.scalars["reference"].to(logprobs_B), batch.scalars["weight"].to(logprobs_B)
     return Pairs(of(logprobs_B, 1), of(logprobs_B, -1), of(reference_B, 1), of(reference_B, -1), of(weight_B, 1))

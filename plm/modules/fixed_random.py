@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plm.datamodules.base import SplitName
 from plm.errors import PlmError
-from plm.examples import IGNORED, Batch, Example
+from plm.examples import Batch, Example
 from plm.losses import sft_loss
 from plm.models import ModelSource
 from plm.modules.base import LockKind, OptimizerCallable, Phase
@@ -139,5 +139,5 @@ class FixedRandomLockModule(SFTLockModule):
         """
         if FLAG not in batch.scalars:
             return super().loss(batch)
-        where_BL = (batch.labels_BL != IGNORED) & (batch.scalars[FLAG] > 0)[:, None]
-        return sft_loss(self.network(batch, OneDistribution(where_BL, self.distribution())), batch.weights_BL)
+        rows = [numbers[FLAG] > 0 for numbers in batch.numbers]
+        return sft_loss(self.network(batch, OneDistribution(rows, self.distribution())), batch.weights_BL)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from plm.errors import PlmError
-from plm.examples import IGNORED, Batch, Example
+from plm.examples import Batch, Example
 from plm.losses import sft_loss
 from plm.modules.sft import SFTLockModule
 from plm.network import ChoiceDistributions
@@ -62,8 +62,8 @@ class SoftLabelLockModule(SFTLockModule):
             return super().loss(batch)
         probabilities_BK = torch.stack([batch.scalars[f"label_{index}"] for index in range(width)], 1)
         ids_BK = torch.stack([batch.scalars[f"choice_{index}"] for index in range(width)], 1).long()
-        where_BL = (batch.labels_BL != IGNORED) & (probabilities_BK.sum(1) > 0)[:, None]
-        return sft_loss(self.network(batch, ChoiceDistributions(where_BL, ids_BK, probabilities_BK)), batch.weights_BL)
+        rows = [any(numbers[f"label_{index}"] > 0 for index in range(width)) for numbers in batch.numbers]
+        return sft_loss(self.network(batch, ChoiceDistributions(rows, ids_BK, probabilities_BK)), batch.weights_BL)
 
 
 def _soft(round: Round, problem: Problem, label: Distribution, condition: Condition) -> Example:

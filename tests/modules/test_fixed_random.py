@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from plm.examples import IGNORED, Example, collate
+from plm.examples import Example, collate
 from plm.losses import distribution_kl, sft_loss
 from plm.network import OneDistribution, PolicyNetwork
 from plm.policies import fixed_random_distribution
@@ -72,16 +72,15 @@ def test_no_target_of_all_positions_and_tokens_is_made(monkeypatch):
 ROWS = [Example([5, 6, 7], [8, 9, 1]), Example([5], [6, 7, 8, 9, 10, 1]), Example([9, 9, 9, 9], [1])]
 
 
-def soft(batch, rows):
-    where = (batch.labels_BL != IGNORED) & torch.tensor(rows)[:, None]
-    return OneDistribution(where, fixed_random_distribution(VOCABULARY, seed=2))
+def soft(rows):
+    return OneDistribution(rows, fixed_random_distribution(VOCABULARY, seed=2))
 
 
 @torch.no_grad()
 def test_the_forward_pass_gives_divergences_where_they_are_asked_for():
     network = PolicyNetwork(tiny_llama())
     batch = collate(ROWS, 0)
-    plain, mixed = network(batch), network(batch, soft(batch, [False, True, False]))
+    plain, mixed = network(batch), network(batch, soft([False, True, False]))
     torch.testing.assert_close(mixed[[0, 2]], plain[[0, 2]])
     logits = network.model(input_ids=torch.tensor([[5, 6, 7, 8, 9, 10, 1]])).logits[0, :-1]
     expected = dense(logits, torch.eye(VOCABULARY), fixed_random_distribution(VOCABULARY, seed=2), None)
@@ -97,7 +96,7 @@ def test_a_masked_token_changes_nothing(changed):
         network = PolicyNetwork(tiny_llama())
         batch = collate([ROWS[0], Example([5], [6, 7, 8, 9, 10], [1.0, 1.0, 1.0, 1.0, 0.0])], 0)
         getattr(batch, changed)[1, 5] = token
-        loss = sft_loss(network(batch, soft(batch, [False, True])), batch.weights_BL)
+        loss = sft_loss(network(batch, soft([False, True])), batch.weights_BL)
         loss.backward()
         found.append([loss.detach(), *(p.grad for p in network.parameters())])
     torch.testing.assert_close(found[0], found[1], atol=0, rtol=0)

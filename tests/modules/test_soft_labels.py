@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from plm.examples import IGNORED, Example, collate
+from plm.examples import Example, collate
 from plm.losses import choices_kl, sft_loss, token_logprobs
 from plm.network import ChoiceDistributions, PolicyNetwork
 from tests.modules.test_base import same
@@ -98,9 +98,8 @@ def test_the_forward_pass_takes_each_rows_own_distribution_and_a_masked_row_chan
     ids = torch.tensor([[7, 8], [0, 0], [9, 10], [7, 8]])
     for last in (0.1, 0.9):
         q = torch.tensor([[0.3, 0.7], [0.0, 0.0], [1.0, 0.0], [last, 1 - last]])
-        where = (batch.labels_BL != IGNORED) & (q.sum(1) > 0)[:, None]
         network = PolicyNetwork(tiny_llama())
-        scores = network(batch, ChoiceDistributions(where, ids, q))
+        scores = network(batch, ChoiceDistributions([True, False, True, True], ids, q))
         loss = sft_loss(scores, batch.weights_BL)
         loss.backward()
         found.append([loss.detach(), *(p.grad for p in network.parameters())])

@@ -32,7 +32,8 @@ def gradients(model):
 def assert_same(left, right):
     assert left.keys() == right.keys()
     for name in left:
-        torch.testing.assert_close(left[name], right[name], atol=1e-5, rtol=1e-4)
+        # gradients of size 1, summed in another order where the two answers share their prompt
+        torch.testing.assert_close(left[name], right[name], atol=3e-5, rtol=1e-4)
 
 
 def ids(text, finished=True):
