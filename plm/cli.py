@@ -23,8 +23,16 @@ commands:
                plm calibrate critique PAIRS.jsonl
   prepare    make data with a teacher model behind an endpoint
                plm prepare code --mbpp google-research-datasets/mbpp --model gpt-4.1 --output data/code.jsonl
+  study      make many runs from one file, and go on where that was stopped
+               plm study run configs/studies/paper_mini.yaml
+  stress-test  find out how much more a model can do than it shows
+               plm stress-test --model MODEL --task code --minutes 30
   plot       draw the curves of runs
                plm plot runs/lock_code/* --output curves.png
+  report     write a page about runs or a study: figures, tables, gate, completions, provenance
+               plm report runs --output report
+  bench      run the benchmarks of a checkout
+               plm bench generation --output docs/speed.md
 
   plm COMMAND --help           options of a command
   plm fit --model.help CLASS   arguments of a method, for instance plm.modules.SFTLockModule
@@ -32,6 +40,7 @@ commands:
   plm --version
 """
 
+GOES_ON = "goes on where it was"
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
 
 
@@ -69,7 +78,7 @@ def _stopped(number: int, command: str) -> int:
     """Says that a signal ended the work, unless the parent process says it."""
     if "PLM_CHILD" in os.environ:
         return 128 + number
-    goes_on = {"fit": "goes on from the last checkpoint", "prepare": "goes on where it was"}
+    goes_on = {"fit": "goes on from the last checkpoint", "prepare": GOES_ON, "study": GOES_ON, "stress-test": GOES_ON}
     then = goes_on.get(command, "begins again")
     return _fail(f"interrupted; the same command {then}", 128 + number)
 
@@ -88,13 +97,27 @@ def _dispatch(command: str, rest: list[str]) -> int:
         return _calibrate(rest)
     if command == "plot":
         return _plot(rest)
+    if command == "stress-test":
+        from plm.studies.stress_test import run_stress_test
+
+        return run_stress_test(rest)
+    if command == "report":
+        return _report(rest)
     if command == "prepare":
         from plm.prepare import run_prepare
 
         return run_prepare(rest)
+    if command == "study":
+        from plm.studies.command import run_study
+
+        return run_study(rest)
+    if command == "bench":
+        from plm.bench import run_bench
+
+        return run_bench(rest)
     from plm.suggestions import nearest
 
-    known = [*TRAINER_COMMANDS, "grade", "calibrate", "plot", "prepare"]
+    known = [*TRAINER_COMMANDS, "grade", "calibrate", "plot", "bench", "prepare", "study", "stress-test"]
     return _fail(f"unknown command {command!r}{nearest(command, known)}; plm --help lists them", 2)
 
 
@@ -151,6 +174,21 @@ def _plot(args: list[str]) -> int:
     plot_runs(parsed.runs, parsed.output)
     print(parsed.output)
     return 0
+
+
+def _report(args: list[str]) -> int:
+    import argparse
+    from pathlib import Path
+
+    parser = argparse.ArgumentParser("plm report", description="Writes one self-contained page about runs or a study.")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, folders of runs, a study's folder; any mix")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write (default: report, or report in the study's own folder)"
+    )
+    parsed = parser.parse_args(args)
+    from plm.studies.report import run_report
+
+    return run_report(parsed.runs, parsed.output)
 
 
 def _mendable(error: BaseException | None) -> str | None:

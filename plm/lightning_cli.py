@@ -27,7 +27,6 @@ import plm.engines
 import plm.modules
 import plm.policies
 import plm.weights  # noqa: F401  (importing makes short class names legal in YAML)
-from plm import STARTED
 from plm.callbacks import CheckpointCallback, MovedWeightsCallback, ProgressCallback, RunFolderCallback
 from plm.callbacks.checkpoint import find_checkpoint, forget_previous, is_whole, read_identity
 from plm.config_errors import one_line
@@ -39,9 +38,9 @@ from plm.identity import differences, folder_digest, numbers_of
 from plm.lineage import Lock, check_claim, check_elicitation, lock_kind, lock_of, read_description
 from plm.models import ModelSource
 from plm.modules.base import PolicyModule
-from plm.progress import say, timings
+from plm.progress import run_begun, say, timings
 from plm.references import ModelReference
-from plm.resolver import FITTING, SAMPLING, Itself, Resolver, config_name, plain, stack_entry
+from plm.resolver import FITTING, SAMPLING, Resolver, plain
 from plm.runs import RunFolder, provenance
 from plm.table import print_table
 
@@ -78,7 +77,8 @@ def run_trainer_command(command: str, args: list[str]) -> int:
     follower = bool(launched_rank())
     if follower:
         become_follower()
-    sys.path.append(os.getcwd())  # a method in a file of the user's own is named by its class path
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a method in a file of the user's own is named by its class path
     try:
         PlmCLI(args=[command, *args])
     except argparse.ArgumentError as error:
@@ -144,15 +144,9 @@ class PlmCLI(LightningCLI):
         config = self.config[self.subcommand]
         self._check(config)
         resolver = Resolver(self._subcommand_parsers["fit"], Path(config.runs), sampling=self.subcommand == "fit")
-        name, paths = config_name(config)
-        stack = [stack_entry([Path(path) for path in paths])]
-        if self.subcommand != "fit":
-            config.policy = config.policy or Itself(config, resolver, name, stack).reference()
-            config.model.init_args.base = config.policy
-        parents, folders = resolver.resolve_all(config, stack)
+        self.run, parents, folders = resolver.identify(config, str(self.subcommand))
         self.parents = parents
         self.parent = next((parents[key] for key in parents if key.startswith("model.init_args.base")), None)
-        self.run = resolver.folder(config, str(self.subcommand), name, parents)
         self._plain_config = plain(self._parser(self.subcommand), config)
         self._numbers = numbers_of(self._plain_config, parents)
         for key, path in folders.items():
@@ -340,7 +334,7 @@ class PlmCLI(LightningCLI):
     def _seconds(self) -> dict[str, float]:
         """Where the time of this process went; grading is part of evaluating."""
         spent = {
-            "start-up": self._begun - STARTED - timings[FITTING] - timings[SAMPLING],
+            "start-up": self._begun - run_begun() - timings[FITTING] - timings[SAMPLING],
             "training": self.datamodule.budget.seconds,
             **timings,
         }

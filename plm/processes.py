@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
+from typing import IO
 
 from plm.files import NO_ROOM
 
@@ -33,20 +34,28 @@ def die_with(parent: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run_child(args: Sequence[str], environment: Mapping[str, str]) -> int:
+def run_child(
+    args: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    log: IO[bytes] | None = None,
+    timeout: float | None = None,
+) -> int:
     """Runs the `plm` command in a process that never outlives this one.
 
     Args:
         args: The command line after `plm`.
         environment: Its environment.
+        log: Where everything that it prints goes; where this process prints if None.
+        timeout: Seconds after which it is told to stop, as by Ctrl-C.
 
     Returns:
-        The exit code, negative for the signal that ended it.
+        The exit code, negative for the signal that ended it; −SIGALRM where the time was over.
     """
     child = subprocess.Popen(
         [sys.executable, "-m", "plm", *args],
         env={**environment, CHILD: "1"},
-        preexec_fn=functools.partial(_become_child, os.getpid()),
+        preexec_fn=functools.partial(become_child, os.getpid()),
     )
     try:
         return child.wait()
@@ -60,7 +69,8 @@ def run_child(args: Sequence[str], environment: Mapping[str, str]) -> int:
                 child.wait()
 
 
-def _become_child(parent: int) -> None:
+def become_child(parent: int) -> None:
+    """What a new process does before anything else: it dies with its parent, which also hears Ctrl-C for it."""
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both; the parent passes it on
 

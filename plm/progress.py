@@ -19,12 +19,28 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from plm import STARTED
+
 Advance = Callable[[int], None]
 
 console = Console(stderr=True, highlight=False)
 _live: Progress | None = None
 _depth = 0
 timings: defaultdict[str, float] = defaultdict(float)  # seconds by kind of stage, nested ones counted in both
+_begun = STARTED
+
+
+def begin_run() -> None:
+    """Starts the accounts of time anew, where several runs share a process."""
+    global _begun
+    stop_display()
+    timings.clear()
+    _begun = time.monotonic()
+
+
+def run_begun() -> float:
+    """When the process, or the run that it works on, began."""
+    return _begun
 
 
 def say(text: str) -> None:

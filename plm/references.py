@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jsonargparse.typing import register_type
 
+_SIGNS = re.compile(r"( \+ |[()])")
+
 
 class ModelReference(str):
     """Names a model: a hub id (`org/name`), a directory, or a YAML config, meaning the model that this config makes.
 
     Configs that are laid over each other, and single values, are joined by ` + `: `configs/strong_code.yaml +
-    configs/paper/code.yaml`, `configs/lock_code.yaml + seed_everything=1`. A config is fitted first, in a process of
-    its own, unless a finished run of it exists. The command line replaces the reference by the directory before any
-    object is built.
+    configs/paper/code.yaml`, `configs/lock_code.yaml + seed_everything=1`. A reference inside of another stands in
+    brackets: `configs/elicit_sft_code.yaml + model.init_args.base=(configs/lock_code.yaml + seed_everything=1)`. A
+    config is fitted first, in a process of its own, unless a finished run of it exists. The command line replaces the
+    reference by the directory before any object is built.
     """
 
     __slots__ = ()
@@ -33,19 +37,32 @@ class ModelReference(str):
     @property
     def arguments(self) -> list[str]:
         """The words of a command line that names the configs, and then the single values."""
-        values = [f"--{part}" for part in self._parts if "=" in part]
-        return [word for path in self.configs for word in ("--config", str(path))] + values
+        configs = [word for path in self.configs for word in ("--config", str(path))]
+        return configs + [f"--{value}" for value in self.values]
+
+    @property
+    def values(self) -> list[str]:
+        """The single values, `key=value`."""
+        return [part for part in self._parts if "=" in part]
 
     @property
     def _parts(self) -> list[str]:
-        return [part.strip() for part in self.split(" + ")]
+        parts, depth = [""], 0
+        for piece in _SIGNS.split(self):
+            depth += (piece == "(") - (piece == ")")
+            if piece == " + " and depth == 0:
+                parts.append("")
+            else:
+                parts[-1] += piece
+        return [part.strip() for part in parts]
 
 
 def _parse(value: object) -> ModelReference:
     """Reads a reference from YAML; anything but text belongs to another type of a union."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"a model reference is a hub id, a folder or a config, not {value!r}")
-    return ModelReference(value)
+    value = value.strip()
+    return ModelReference(value[1:-1].strip() if value.startswith("(") and value.endswith(")") else value)
 
 
 def _write(value: object) -> str:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from jsonargparse import Namespace
@@ -31,6 +31,14 @@ FITTING = "fitting what it starts from"
 SAMPLING = "sampling frozen policies"
 
 
+class Identified(NamedTuple):
+    """A run, and the identity and folder of every model that it starts from, by dotted key."""
+
+    run: RunFolder
+    parents: dict[str, str]
+    folders: dict[str, str]
+
+
 class Resolver:
     """Turns model references into folders and identities.
 
@@ -50,6 +58,16 @@ class Resolver:
         """The folder of the run that a configuration describes."""
         identity = run_hash(plain(self.parser, config), command, parents)
         return RunFolder(self.runs / name / f"{identity}-seed{int(config.seed_everything)}")
+
+    def identify(self, config: Namespace, command: str) -> Identified:
+        """Which run a configuration is; what it starts from is resolved, and fitted where it was not, first."""
+        name, paths = config_name(config)
+        stack = [stack_entry([Path(path) for path in paths])]
+        if command != "fit":
+            config.policy = config.policy or Itself(config, self, name, stack).reference()
+            config.model.init_args.base = config.policy
+        parents, folders = self.resolve_all(config, stack)
+        return Identified(self.folder(config, command, name, parents), parents, folders)
 
     def resolve_all(self, config: Namespace, stack: list[str]) -> tuple[dict[str, str], dict[str, str]]:
         """Identity and folder of the model, or of its samples, behind every reference, by dotted key."""
@@ -71,23 +89,27 @@ class Resolver:
         for path in reference.configs:
             if not path.is_file():
                 raise PlmError(f"{key}: there is no config {str(path)!r} (looked in {Path.cwd()})")
-        if stack_entry(reference.configs) in stack:
+        if stack_entry(reference.configs, reference.values) in stack:
             names = [" + ".join(Path(part).name for part in step.split(" + ")) for step in [*stack, str(reference)]]
             raise PlmError(f"{key}: the model reference leads back to itself: {' → '.join(names)}")
         if reference not in self._resolved:
             run = self.run_of(reference, stack)
-            self._wait_for_first(run)
-            if run.finished and not run.intact:
-                self._discard_model(run)
-            if not run.finished:
-                self._fit(reference, run)
+            self._ensure(reference, run)
             self._resolved[reference] = run.id, str(run.model_path)
         return self._resolved[reference]
+
+    def _ensure(self, reference: ModelReference, run: RunFolder) -> None:
+        """Fits the model where it is not there."""
+        self._wait_for_first(run)
+        if run.finished and not run.intact:
+            self._discard_model(run)
+        if not run.finished:
+            self._fit(reference, run)
 
     def run_of(self, reference: ModelReference, stack: list[str]) -> RunFolder:
         """The run that configs describe; what it starts from is resolved, and fitted, first."""
         config = self._parse(reference)
-        parents, _ = self.resolve_all(config, [*stack, stack_entry(reference.configs)])
+        parents, _ = self.resolve_all(config, [*stack, stack_entry(reference.configs, reference.values)])
         return self.folder(config, "fit", reference.configs[0].stem, parents)
 
     def _parse(self, reference: ModelReference) -> Namespace:
@@ -193,9 +215,9 @@ def config_name(config: Namespace) -> tuple[str, list[str]]:
     return (Path(paths[0]).stem if paths else "run"), paths
 
 
-def stack_entry(paths: Sequence[Path]) -> str:
-    """How the configs of one run are remembered while what it starts from is looked for."""
-    return " + ".join(str(path.resolve()) for path in paths)
+def stack_entry(paths: Sequence[Path], values: Sequence[str] = ()) -> str:
+    """How the configs of one run, and single values, are remembered while what it starts from is looked for."""
+    return " + ".join([*(str(path.resolve()) for path in paths), *values])
 
 
 def plain(parser: LightningArgumentParser, config: Namespace) -> dict[str, Any]:

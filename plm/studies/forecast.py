@@ -1,0 +1,147 @@
+"""What a study will cost: from runs of the same kind that were measured, else from what its file says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from plm.files import disk_usage
+from plm.studies.manifest import Row, measured_seconds
+from plm.studies.study import Estimate
+
+LOOKED_AT = 3  # finished runs of a kind whose size on disk is measured
+
+
+@dataclass
+class Kind:
+    """Runs of one name: how many there are, how many are finished, and what one costs."""
+
+    name: str
+    device: str
+    runs: int = 0
+    finished: int = 0
+    seconds: float | None = None
+    gigabytes: float | None = None
+    measured: bool = False
+
+    @property
+    def left(self) -> int:
+        """Runs that are not finished."""
+        return self.runs - self.finished
+
+
+class Forecast:
+    """Expected seconds and size of runs, by their name.
+
+    Args:
+        runs: Folder of all runs.
+        estimates: Of the study's file.
+    """
+
+    def __init__(self, runs: Path, estimates: Mapping[str, Estimate]) -> None:
+        self.runs = runs
+        self.estimates = estimates
+        self.measured = measured_seconds(runs / "studies")
+
+    def seconds(self, name: str) -> float | None:
+        """Wall time of a run, None where nothing is known."""
+        if name in self.measured:
+            return self.measured[name]
+        estimate = self._stated(name)
+        return estimate.seconds if estimate else None
+
+    def device(self, name: str) -> str:
+        """What a run needs."""
+        estimate = self._stated(name)
+        return estimate.device if estimate else "cpu"
+
+    def kinds(self, rows: Iterable[Row]) -> list[Kind]:
+        """What rows cost, by name, in their order."""
+        found: dict[str, Kind] = {}
+        sizes: dict[str, list[int]] = {}
+        for row in rows:
+            kind = found.setdefault(row.name, Kind(row.name, self.device(row.name)))
+            kind.runs += 1
+            if row.status == "finished":
+                kind.finished += 1
+                if len(known := sizes.setdefault(row.name, [])) < LOOKED_AT:
+                    known.append(disk_usage(self.runs / row.id))
+        for kind in found.values():
+            kind.seconds, kind.measured = self.seconds(kind.name), kind.name in self.measured
+            kind.gigabytes = self._gigabytes(kind.name, sizes.get(kind.name, []))
+        return list(found.values())
+
+    def _stated(self, name: str) -> Estimate | None:
+        return self.estimates.get(name) or self.estimates.get("default")
+
+    def _gigabytes(self, name: str, sizes: Sequence[int]) -> float | None:
+        if sizes:
+            return sum(sizes) / len(sizes) / 1e9
+        estimate = self._stated(name)
+        return estimate.gigabytes if estimate else None
+
+
+def print_forecast(title: str, kinds: Sequence[Kind], runs: Path, slots: int) -> None:
+    """Prints runs, hours and disk, a line for each kind of run, and what all of them come to."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=title, title_justify="left")
+    for name in ("run", "runs", "finished", "to run", "each", "hours", "GB each", "GB"):
+        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    for kind in kinds:
+        table.add_row(
+            kind.name, str(kind.runs), str(kind.finished), str(kind.left), duration(kind.seconds),
+            _number(kind.seconds and kind.seconds * kind.left / 3600, 2), _number(kind.gigabytes, 3),
+            _number(kind.gigabytes and kind.gigabytes * kind.left, 2),
+        )  # fmt: skip
+    console.print(table)
+    for line in totals(kinds, runs, slots):
+        console.print(line)
+
+
+def totals(kinds: Sequence[Kind], runs: Path, slots: int) -> list[str]:
+    """The sums below the table."""
+    left = [kind for kind in kinds if kind.left]
+    lines = [f"runs    {sum(kind.runs for kind in kinds)}, of which {sum(kind.left for kind in kinds)} are to be made"]
+    for device in ("cpu", "gpu"):
+        hours = sum((kind.seconds or 0.0) * kind.left for kind in left if kind.device == device) / 3600
+        if hours or device == "cpu":
+            lines.append(f"hours   {hours:,.2f} of {'one process' if device == 'cpu' else 'GPU'}{_wall(hours, slots)}")
+    free = shutil.disk_usage(_existing(runs)).free / 1e9
+    size = sum((kind.gigabytes or 0.0) * kind.left for kind in left)
+    lines.append(f"disk    {size:,.1f} GB to be written in {runs}, {free:,.1f} GB are free there")
+    stated = [kind.name for kind in left if not kind.measured and kind.seconds is not None]
+    unknown = [kind.name for kind in left if kind.seconds is None]
+    if stated:
+        lines.append(f"times of {len(stated)} of {len(left)} kinds are the study's estimates, the others were measured")
+    if unknown:
+        lines.append(f"nothing is known of {len(unknown)} kinds, which count as 0: {', '.join(unknown)}")
+    return lines
+
+
+def _wall(hours: float, slots: int) -> str:
+    return f", about {hours / slots:,.2f} with {slots} at a time" if slots > 1 and hours else ""
+
+
+def duration(seconds: float | None) -> str:
+    """A time as people say it."""
+    if seconds is None:
+        return "?"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "?" if value is None else f"{value:,.{digits}f}"
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path

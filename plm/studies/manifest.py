@@ -1,0 +1,164 @@
+"""A study's folder: one row a run, and what became of it (docs/studies.md)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from plm.errors import PlmError
+from plm.files import append_jsonl, read_jsonl, write_text_atomic
+
+Status = Literal["waiting", "running", "finished", "failed", "blocked"]
+BETWEEN_WRITES = 3.0  # seconds between two manifests while runs change their status
+
+
+@dataclass
+class Row:
+    """One run of a study.
+
+    Attributes:
+        id: plm's identity of the run, `<name>/<hash8>-seed<seed>`; its folder below that of all runs.
+        command: The command line after `plm`, without the folder of all runs.
+        role: `base`, `weak`, `strong`, `lock`, `elicit`, `control` or `samples`.
+        seed: Of the run.
+        cell: The cell; None for what only other runs need.
+        task: The task's name.
+        method: What tables call the method.
+        k: Number of demonstrations or shots; None where there is none.
+        axes: Label of the cell on each axis.
+        labels: What tables and figures call it.
+        figures: Figures of the paper that it is a part of.
+        needs: Runs that have to be finished first.
+        base: The run whose model is trained or measured; None where it is no run.
+        lock: The newest lock in its history, itself included.
+        lock_kind: That lock's kind.
+        control_of: Name of the cell that a control stands beside.
+        status: What became of it.
+        attempts: Tries in all.
+        seconds: Wall time of the last try.
+        error: Its last line where it failed.
+    """
+
+    id: str
+    command: list[str]
+    role: str
+    seed: int
+    cell: str | None = None
+    task: str = ""
+    method: str = ""
+    k: Any = None
+    axes: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
+    figures: list[str] = field(default_factory=list)
+    needs: list[str] = field(default_factory=list)
+    base: str | None = None
+    lock: str | None = None
+    lock_kind: str | None = None
+    control_of: str | None = None
+    status: Status = "waiting"
+    attempts: int = 0
+    seconds: float | None = None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name: its first config's file name."""
+        return self.id.partition("/")[0]
+
+    @property
+    def shown(self) -> str:
+        """What a person calls it."""
+        return f"{self.cell or self.name}, seed {self.seed}"
+
+
+def run_finished(runs: Path, row: Row) -> bool:
+    """Whether a run came to its end and left what others start from."""
+    folder = runs / row.id
+    try:
+        status = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("status")
+    except (OSError, ValueError):
+        return False
+    made = {"fit": "model", "predict": "samples.parquet"}.get(row.command[0], "")
+    return bool(status == "finished") and (folder / made).exists()
+
+
+class StudyFolder:
+    """Reads and writes the files of one study.
+
+    Args:
+        path: `<runs>/studies/<name>`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written = 0.0
+
+    @property
+    def manifest_path(self) -> Path:
+        """One row a run."""
+        return self.path / "manifest.json"
+
+    @property
+    def attempts_path(self) -> Path:
+        """One line an attempt."""
+        return self.path / "attempts.jsonl"
+
+    def log_path(self, run: str) -> Path:
+        """What a run's attempts printed."""
+        return self.path / "logs" / f"{run}.log"
+
+    def write(self, about: Mapping[str, Any], rows: Iterable[Row]) -> None:
+        """Writes the manifest whole."""
+        content = {**about, "runs": [{**asdict(row), "folder": row.id} for row in rows]}
+        write_text_atomic(self.manifest_path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        self._written = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the manifest on disk is a few seconds old."""
+        return time.monotonic() - self._written > BETWEEN_WRITES
+
+    def append_attempt(self, entry: Mapping[str, Any]) -> None:
+        """Appends one attempt, flushed to disk."""
+        append_jsonl(self.attempts_path, [entry])
+
+    def attempts(self) -> dict[str, int]:
+        """How often each run was tried in all."""
+        counts: dict[str, int] = {}
+        for entry in read_jsonl(self.attempts_path):
+            counts[entry["run"]] = counts.get(entry["run"], 0) + 1
+        return counts
+
+
+def read_manifest(path: Path) -> tuple[dict[str, Any], list[Row]]:
+    """What a study's manifest says of the study, and its rows.
+
+    Args:
+        path: The study's folder.
+
+    Raises:
+        PlmError: If there is none, or it cannot be read.
+    """
+    file = path / "manifest.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        rows = content.pop("runs")
+        known = {each.name for each in fields(Row)}
+        return content, [Row(**{key: value for key, value in row.items() if key in known}) for row in rows]
+    except FileNotFoundError as error:
+        raise PlmError(f"{path} is no study: it has no manifest.json; plm study run makes one") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PlmError(f"{file} cannot be read ({error}); plm study run writes it anew") from error
+
+
+def measured_seconds(studies: Path) -> dict[str, float]:
+    """Median wall time of the attempts that ended well, by run name, over all studies of a folder."""
+    found: dict[str, list[float]] = {}
+    for path in studies.glob("*/attempts.jsonl"):
+        for entry in read_jsonl(path):
+            if entry.get("ok"):
+                found.setdefault(str(entry["run"]).partition("/")[0], []).append(float(entry["seconds"]))
+    return {name: sorted(values)[len(values) // 2] for name, values in found.items()}

@@ -1,0 +1,137 @@
+"""`python -m plm.studies.worker`: a process that makes one run after the other, so that they share imports and engine.
+
+Requests come on standard input, one JSON object a line; answers go to the descriptor that the first argument names.
+What a run prints goes to its log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+Request = Mapping[str, Any]
+TAIL = 4000  # bytes of a log in which the last line is looked for
+
+
+def main(run: Callable[[list[str]], int] | None = None) -> None:
+    """Serves requests until there are no more.
+
+    Args:
+        run: What a command line is given to; plm's own where None.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the driver passes it on
+    answers = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
+    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    for line in iter(requests.readline, ""):
+        request = json.loads(line)
+        answer = _plan(request, answers) if "plan" in request else _run(request, run or _plm)
+        _tell(answers, answer)
+
+
+def _tell(answers: TextIO, answer: Mapping[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+# -- one run ----------------------------------------------------------------------------------------------------------
+
+
+def _plm(args: list[str]) -> int:
+    from plm.cli import run
+    from plm.progress import begin_run
+
+    begin_run()
+    return run(args)
+
+
+def _run(request: Request, run: Callable[[list[str]], int]) -> dict[str, Any]:
+    log, start = Path(request["log"]), time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab", buffering=0) as file, _printed_to(file.fileno()):
+        try:
+            code = run(list(request["args"]))
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except Exception:
+            traceback.print_exc()
+            code = 1
+    _clean()
+    answer = {"run": request["run"], "code": code, "seconds": round(time.monotonic() - start, 3)}
+    return answer if code == 0 else {**answer, "error": last_line(log)}
+
+
+@contextlib.contextmanager
+def _printed_to(descriptor: int) -> Iterator[None]:
+    """Everything that is printed goes to a file, also what libraries print on their own."""
+    kept = [os.dup(number) for number in (1, 2)]
+    for number in (1, 2):
+        os.dup2(descriptor, number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, old in zip((1, 2), kept, strict=True):
+            os.dup2(old, number)
+            os.close(old)
+
+
+def _clean() -> None:
+    """Gives memory back, on the device too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log, the error's own where there is one."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return "no log"
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if line.startswith("plm: error: ")]
+    return (errors or said or ["nothing was printed"])[-1].removeprefix("plm: error: ")
+
+
+# -- planning ---------------------------------------------------------------------------------------------------------
+
+
+def _plan(request: Request, answers: TextIO) -> dict[str, Any]:
+    """Finds out which runs a grid asks for, and says so now and then on the way."""
+    from dataclasses import asdict
+
+    from plm.errors import PlmError
+    from plm.studies.planner import plan
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        rows, files = plan(
+            request["plan"],
+            Path(request["runs"]),
+            Path(request["folder"]),
+            lambda n: _tell(answers, {"planned": n}),
+        )
+    except PlmError as error:
+        return {"error": str(error)}
+    return {"rows": [asdict(row) for row in rows], "files": files}
+
+
+if __name__ == "__main__":
+    main()
