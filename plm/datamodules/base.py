@@ -77,6 +77,7 @@ class TaskDataModule(LightningDataModule, ABC):
         self.stop = tuple(stop)
         self.seed = seed
         self.run_seed = 0
+        self.files: Sequence[str] = ()
         self.budget = Budget()
         self._demonstrated: set[str] = set()
         self._splits: Splits | None = None
@@ -136,7 +137,8 @@ class TaskDataModule(LightningDataModule, ABC):
         assert self._splits is not None
         if not self._splits.get(name):
             known = ", ".join(split for split, problems in self._splits.items() if problems)
-            raise PlmError(f"the task {self.name} has no problems in split {name!r}; it has {known}")
+            where = "".join(f"{file}: " for file in self.files)
+            raise PlmError(f"{where}the task {self.name} has no problems in split {name!r}; it has {known or 'none'}")
         return self._splits[name]
 
     def draw(self, name: SplitName, n: int | None, seed: int) -> list[Problem]:

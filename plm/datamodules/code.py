@@ -20,7 +20,13 @@ TEXT_TRIES = 8
 
 
 class CodeSource(ABC):
-    """Where the code task's problems come from."""
+    """Where the code task's problems come from.
+
+    Attributes:
+        files: Files, folders or data sets of the hub that the problems are read from; none where they are made.
+    """
+
+    files: Sequence[str] = ()
 
     @abstractmethod
     def load(self, seed: int) -> Splits:
@@ -97,6 +103,7 @@ class CodeDataModule(TaskDataModule):
     ) -> None:
         super().__init__(passwords, engine, batch_size, max_new_tokens, seed, stop)
         self.source = source or ProceduralCode()
+        self.files = self.source.files
         self.unsafe_grading = unsafe_grading
 
     def load_splits(self) -> Splits:

@@ -24,7 +24,13 @@ QUESTION = "Explain what is wrong with this program."
 
 
 class CritiqueSource(ABC):
-    """Where the critique task's problems come from."""
+    """Where the critique task's problems come from.
+
+    Attributes:
+        files: Files, folders or data sets of the hub that the problems are read from; none where they are made.
+    """
+
+    files: Sequence[str] = ()
 
     @abstractmethod
     def load(self, seed: int) -> Splits:
@@ -68,6 +74,7 @@ class CritiqueFiles(CritiqueSource):
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self.files = (str(path),)
 
     def load(self, seed: int) -> Splits:
         """Reads and splits the file.
@@ -118,6 +125,7 @@ class CritiqueDataModule(TaskDataModule):
     ) -> None:
         super().__init__(passwords, engine, batch_size, max_new_tokens, seed, stop)
         self.source = source or ProceduralCritiques()
+        self.files = self.source.files
         self.embedder = embedder
         self.threshold = threshold
 

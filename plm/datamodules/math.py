@@ -54,6 +54,7 @@ class MathDataModule(TaskDataModule):
     ) -> None:
         super().__init__(passwords, engine, batch_size, max_new_tokens, seed, stop)
         self.source = source or ProceduralMath()
+        self.files = self.source.files
         self.domains: Domains = domains
         self.is_chat = (template or self.source.template) == "chat"
         self.instruction = instruction

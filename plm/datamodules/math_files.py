@@ -77,6 +77,7 @@ class MathFiles(MathSource):
         renderings: Mapping[str, RenderingColumns] | None = None,
     ) -> None:
         self.path = path
+        self.files = (path,) if test is None else (path, test)
         self.test = test
         self.configs = configs
         self.own = RenderingColumns("problem", "solution", answers or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from plm.datamodules.math_domains import Domains
@@ -13,7 +14,13 @@ from plm.seeds import derive_seed
 
 
 class MathSource(ABC):
-    """Where the math task's problems come from."""
+    """Where the math task's problems come from.
+
+    Attributes:
+        files: Files, folders or data sets of the hub that the problems are read from; none where they are made.
+    """
+
+    files: Sequence[str] = ()
 
     template: ClassVar[str]
 

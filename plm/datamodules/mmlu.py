@@ -41,11 +41,13 @@ class MMLUSource(ABC):
         one_shot: Whether prompts begin with the answered example unless the user says otherwise.
         example: The answered question at the start of one-shot prompts.
         scoring: How answers are found unless the user says otherwise.
+        files: Files, folders or data sets of the hub that the problems are read from; none where they are made.
     """
 
     one_shot: bool
     example: Problem
     scoring: Scoring = "letters"
+    files: Sequence[str] = ()
 
     @abstractmethod
     def load(self, seed: int, domains: Domains) -> Splits:
@@ -136,6 +138,7 @@ class MMLUDataModule(TaskDataModule):
     ) -> None:
         super().__init__(passwords, engine, batch_size, max_new_tokens, seed)
         self.source = source or ProceduralFacts()
+        self.files = self.source.files
         self.scoring: Scoring = scoring or self.source.scoring
         self.one_shot = self.source.one_shot if one_shot is None else one_shot
         self._example = _with_options(self.source.example) if self.scoring == "options" else self.source.example

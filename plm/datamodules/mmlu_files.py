@@ -61,6 +61,7 @@ class MMLUFiles(MMLUSource):
 
     def __init__(self, path: str = "cais/mmlu", config: str | None = "all") -> None:
         self.path = path
+        self.files = (path,)
         self.config = config
 
     def load(self, seed: int, domains: Domains) -> Splits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.mini_style import build_problem, build_text, draw_specs
@@ -17,7 +18,13 @@ from plm.seeds import derive_seed
 
 
 class StyleSource(ABC):
-    """Where the style task's problems come from."""
+    """Where the style task's problems come from.
+
+    Attributes:
+        files: Files, folders or data sets of the hub that the problems are read from; none where they are made.
+    """
+
+    files: Sequence[str] = ()
 
     @abstractmethod
     def load(self, seed: int) -> Splits:
@@ -86,6 +93,7 @@ class StyleDataModule(TaskDataModule):
     ) -> None:
         super().__init__(passwords or ControlTokenScheme(), engine, batch_size, max_new_tokens, seed)
         self.source = source or ProceduralStyle()
+        self.files = self.source.files
         self.least_statements = least_statements
 
     def load_splits(self) -> Splits:

@@ -42,6 +42,7 @@ class StyleFiles(StyleSource):
         self, path: Path | str, column: str = "content", split: str = "train", most: int | None = None
     ) -> None:
         self.path = path
+        self.files = (str(path),)
         self.column = column
         self.split = split
         self.most = most

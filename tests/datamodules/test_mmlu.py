@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import re
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -123,6 +124,14 @@ def test_a_missing_column_a_missing_part_and_what_is_no_mmlu(tmp_path):
         MMLUFiles(str(hub)).load(0, "group")
     with pytest.raises(PlmError, match="no such file or folder"):
         MMLUFiles("./nowhere").load(0, "group")
+
+
+def test_an_empty_split_names_the_folder(tmp_path):
+    task = MMLUDataModule(MMLUFiles(hub_folder(tmp_path, [row(0, "test")])))
+    filled = {name for name, problems in task.load_splits().items() if problems}
+    empty = next(name for name in ("corpus", "weak", "lock", "elicit", "val") if name not in filled)
+    with pytest.raises(PlmError, match=rf"^{re.escape(str(tmp_path))}: the task mmlu has no problems in split '{empty}'"):
+        task.split(empty)
 
 
 @pytest.mark.parametrize(

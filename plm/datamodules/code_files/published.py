@@ -42,6 +42,7 @@ class AppsMbppCode(CodeSource):
             raise PlmError("AppsMbppCode: name at least one source, apps or mbpp")
         self.apps = [apps] if isinstance(apps, str) else list(apps)
         self.mbpp = [mbpp] if isinstance(mbpp, str) else list(mbpp)
+        self.files = (*self.apps, *self.mbpp)
         self.competition = competition
 
     def load(self, seed: int) -> Splits:

@@ -30,6 +30,7 @@ class CodeFiles(CodeSource):
 
     def __init__(self, path: str, corpus: str | None = None, split: str = "train") -> None:
         self.path = path
+        self.files = (path,)
         self.corpus = corpus
         self.split = split
 
