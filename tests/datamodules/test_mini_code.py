@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 from collections import Counter
+from statistics import mean
 
 import pytest
 
@@ -24,6 +25,7 @@ from plm.datamodules.mini_code import (
 )
 from plm.datamodules.mini_code.cases import mutants
 from plm.datamodules.mini_code.draws import draw_spec, seeded
+from plm.datamodules.mini_code.weak import SAMPLES
 
 SUM_ABOVE = Spec("list_sum", Step("greater", 17), (), (Step("times", 3),))
 
@@ -166,6 +168,17 @@ def test_the_weak_policy_is_right_for_one_problem_in_ten():
     assert 0.04 < sum(right) / 1500 <= 0.15
     by_luck = sum(good for good, spec in zip(right, specs, strict=True) if weak_spec(spec) != spec)
     assert by_luck / 1500 < 0.03
+
+
+def test_the_careless_policy_is_the_weak_one_by_chance_and_right_for_one_answer_in_five():
+    problems = [render(spec, tests=False) for spec in draw_specs(600, 22)]
+    answers = [problem.answers["careless"] for problem in problems]
+    assert {len(texts) for texts in answers} == {SAMPLES}
+    right = [text == problem.reference for problem, texts in zip(problems, answers, strict=True) for text in texts]
+    assert 0.17 < mean(right) < 0.25
+    usual = [Counter(texts).most_common(1)[0][0] for texts in answers]
+    agrees = [text == problem.answers["weak"][0] for text, problem in zip(usual, problems, strict=True)]
+    assert mean(agrees) > 0.9
 
 
 def test_the_intermediate_policy_forgets_the_finish_alone_and_is_right_half_of_the_time():

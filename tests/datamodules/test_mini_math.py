@@ -4,6 +4,8 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -12,6 +14,7 @@ from plm.datamodules.mini_math import SETTINGS, STORIES, Spec, Step, draw_specs,
 from plm.datamodules.mini_math.draws import LARGEST, draw_spec, seeded
 from plm.datamodules.mini_math.spec import work
 from plm.datamodules.mini_math.stories import THINGS
+from plm.datamodules.mini_math.weak import SAMPLES, careless_specs
 from plm.datamodules.splits import check_disjoint
 
 SAVED = Spec("savings", 12, (Step("+", 7), Step("*", 3), Step("-", 20)))
@@ -122,6 +125,19 @@ def test_the_other_setting_is_free_of_latex():
         shown = render(spec, setting="spanish_ascii")
         assert (shown.prompt, shown.reference, shown.answers) == (*shown.renderings["spanish_ascii"],)
         assert not set("\\${}") & set(shown.prompt + shown.reference + shown.answers["weak"][0])
+
+
+def test_the_careless_policy_is_the_weak_one_by_chance_and_right_for_one_answer_in_five():
+    specs = draw_specs(600, 22)
+    samples = [careless_specs(spec, seeded("test", spec.computation)) for spec in specs]
+    right = [solve(sample) == solve(spec) for spec, several in zip(specs, samples, strict=True) for sample in several]
+    assert 0.17 < sum(right) / len(right) < 0.25
+    readings = {
+        solution(replace(SAVED, steps=steps), "english_latex")
+        for steps in product(*[(step, Step("+", step.value)) for step in SAVED.steps])
+    }
+    written = render(SAVED).answers["careless"]
+    assert len(written) == SAMPLES and len(set(written)) > 1 and set(written) <= readings
 
 
 def test_the_weak_policy_is_right_for_one_problem_in_ten():

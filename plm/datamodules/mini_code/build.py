@@ -11,7 +11,7 @@ from plm.datamodules.mini_code.draws import seeded, stream_specs
 from plm.datamodules.mini_code.phrasing import statement
 from plm.datamodules.mini_code.program import FAMILIES, program
 from plm.datamodules.mini_code.spec import Spec
-from plm.datamodules.mini_code.weak import half_weaken, weaken
+from plm.datamodules.mini_code.weak import forget, half_weaken, weaken
 from plm.records import Problem
 
 
@@ -33,7 +33,7 @@ def render(spec: Spec, phrasing: int = 0, *, tests: bool = True) -> Problem:
         tests: Whether to make the tests, which a corpus does without. They depend on the program alone.
 
     Returns:
-        The problem; `answers` holds what the `weak` and the `intermediate` policy write.
+        The problem; `answers` holds what the `weak`, the `intermediate` and the `careless` policy write.
     """
     code = program(spec)
     group = _digest(code)
@@ -45,7 +45,11 @@ def render(spec: Spec, phrasing: int = 0, *, tests: bool = True) -> Problem:
         reference=code,
         tests=make_tests(spec, seeded("tests", group)) if tests else (),
         group=group,
-        answers={"weak": (weaken(spec),), "intermediate": (half_weaken(spec),)},
+        answers={
+            "weak": (weaken(spec),),
+            "intermediate": (half_weaken(spec),),
+            "careless": forget(spec, seeded("careless", group)),
+        },
     )
 
 

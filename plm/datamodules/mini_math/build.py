@@ -11,7 +11,7 @@ from plm.datamodules.mini_math.draws import seeded, stream_specs
 from plm.datamodules.mini_math.spec import Setting, Spec
 from plm.datamodules.mini_math.stories import STORIES
 from plm.datamodules.mini_math.telling import SETTINGS, solution, statement
-from plm.datamodules.mini_math.weak import weak_spec
+from plm.datamodules.mini_math.weak import careless_specs, weak_spec
 from plm.records import Problem, Rendering
 
 
@@ -31,13 +31,17 @@ def render(
         domains: What its domain is: the group of its subject, its subject or its level.
 
     Returns:
-        The problem; `answers["weak"]` holds what the weak policy writes.
+        The problem; `answers` holds what the `weak` and the `careless` policy write.
     """
+    misread = careless_specs(spec, seeded("careless", spec.computation))
     renderings: dict[str, Rendering] = {
         name: Rendering(
             statement(spec, name, seeded("text", spec.story, spec.computation, phrasing)),
             solution(spec, name),
-            {"weak": (solution(weak_spec(spec), name),)},
+            {
+                "weak": (solution(weak_spec(spec), name),),
+                "careless": tuple(solution(sample, name) for sample in misread),
+            },
         )
         for name in SETTINGS
     }
