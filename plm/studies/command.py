@@ -38,6 +38,7 @@ def run_study(args: Sequence[str]) -> int:
     run.add_argument("--dry-run", action="store_true", help="say what would run: runs, hours, disk")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at a time; by default one a core, or one a GPU")
     run.add_argument("--gpus", type=float, default=None, metavar="SHARE", help="GPUs for each run, for instance 0.25")
+    run.add_argument("--cpus", type=float, default=1.0, metavar="N", help="cores for each run, with Ray")
     run.add_argument("--retries", type=int, default=1, metavar="N", help="how often a failed run is tried again")
     run.add_argument("--executor", choices=("local", "ray"), help="ray where an address is given, else local")
     run.add_argument("--address", help="of a Ray cluster, for instance auto")
@@ -175,7 +176,7 @@ def _make(
     if left:
         with closing(_executor(options, slots, first)) as executor:
             first.clear()
-            display = Display(folder.path.name, ours, slots, folder, Forecast(options.runs, study.estimates))
+            display = Display(folder.path.name, ours, executor.slots, folder, Forecast(options.runs, study.estimates))
 
             def tick() -> None:
                 display.tick()
@@ -198,7 +199,7 @@ def _executor(options: argparse.Namespace, slots: int, first: list[Worker]) -> E
 
         for worker in first:
             worker.stop()
-        return RayExecutor(options.address, options.jobs, options.gpus or 0.0)
+        return RayExecutor(options.address, options.jobs, options.gpus or 0.0, options.cpus)
     if options.address:
         raise PlmError("--address is for --executor ray")
     gpus = visible_gpus()

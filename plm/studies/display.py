@@ -169,9 +169,9 @@ class Display:
                 Text(str(count.failed or ""), style="bold red"), str(count.waiting or ""),
             )  # fmt: skip
         if len(shown) < len(counted):
-            rest = [count for each in counted if each not in shown for count in [each[1]]]
-            done, total = sum(each.finished for each in rest), sum(each.total for each in rest)
-            table.add_row(Text(f"{len(rest)} more", style="dim"), f"{done}/{total}", "", "", "")
+            rest = [count for name, count in counted if (name, count) not in shown]
+            finished, total = sum(each.finished for each in rest), sum(each.total for each in rest)
+            table.add_row(Text(f"{len(rest)} more", style="dim"), f"{finished}/{total}", "", "", "")
         return table
 
     def _count(self) -> dict[str, _Count]:

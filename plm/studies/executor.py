@@ -58,7 +58,13 @@ class Ended:
 
 
 class Executor(ABC):
-    """Makes runs in slots, one at a time in each."""
+    """Makes runs in slots, one at a time in each.
+
+    Attributes:
+        slots: How many there are.
+    """
+
+    slots: int
 
     @abstractmethod
     def idle(self) -> list[int]:
@@ -126,8 +132,9 @@ class Worker:
         job = self.job
         assert job is not None
         self.job = None
-        readable, _, _ = select.select([self.answers, self.death], [], [])
-        answer = self.answer() if self.answers in readable else None
+        pipe = self.answers.fileno()
+        readable, _, _ = select.select([pipe, self.death], [], [])
+        answer = self.answer() if pipe in readable else None
         if answer is not None:
             return Ended(slot, job.run, answer["code"], answer["seconds"], answer.get("error"))
         code = self.process.wait()
@@ -178,6 +185,7 @@ class LocalExecutor(Executor):
     def __init__(self, jobs: int, gpus: Sequence[str] = (), first: Worker | None = None, program: str = WORKER) -> None:
         if jobs < 1:
             raise PlmError(f"--jobs is {jobs}; it must be at least 1")
+        self.slots = jobs
         threads = max(1, cores() // jobs)
         self._environments = [
             worker_environment(threads, gpus[slot % len(gpus)] if gpus else None) for slot in range(jobs)
