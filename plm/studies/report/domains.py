@@ -164,7 +164,7 @@ def _over_k(view: View, lock: Lock, title: str, domain: str) -> list[Series]:
         if points and (start := _before(lock, next(iter(arms.values())), others, is_control, view)):
             points.insert(0, start)
         if points:
-            series.append(Series(name, points, style=title, is_control=is_control))
+            series.append(Series(name, points, style=title, is_control=is_control, connected=len(arms) > 1))
     return series
 
 

@@ -268,11 +268,21 @@ def _ticks(axis: Any, figure: Figure, panel: Panel, place: Any) -> None:
         return
     positive = [x for x in xs if x > 0]
     shown = _round_numbers(positive) if len(positive) > 7 else positive
-    ticks = ([0.0] if 0.0 in xs else []) + shown
+    ticks = _apart(([0.0] if 0.0 in xs else []) + shown, place)
     axis.set_xticks([place(x) for x in ticks], [_count(x) for x in ticks])
     ends = [place(x) for x in (*xs, *ticks)] or [0.0, 1.0]
     room = 0.05 * ((max(ends) - min(ends)) or 4.0)
     axis.set_xlim(min(ends) - room, max(ends) + room)
+
+
+def _apart(ticks: Sequence[float], place: Any) -> list[float]:
+    """Leaves out ticks whose labels would touch."""
+    kept: list[float] = []
+    span = place(ticks[-1]) - place(ticks[0]) if ticks else 0.0
+    for tick in ticks:
+        if not kept or place(tick) - place(kept[-1]) >= 0.09 * span:
+            kept.append(tick)
+    return kept
 
 
 def _round_numbers(xs: Sequence[float]) -> list[float]:

@@ -148,9 +148,13 @@ def _weights_label(base: Any) -> str:
     name = class_name(base)
     if not name or name == "FromScratch":
         return ""
-    args = {key: value for key, value in _args(base).items() if key not in ("model", "seed")}
-    args = {key: f"{len(value)} runs" if isinstance(value, list) else value for key, value in args.items()}
-    return ", ".join([name.lower(), *(f"{key} {value}" for key, value in args.items() if value is not None)])
+    said = [name.lower()]
+    for key, value in _args(base).items():
+        if isinstance(value, list):
+            said.append(f"{len(value)} runs")
+        elif key != "seed" and isinstance(value, float):
+            said.append(f"{key} {value:g}")
+    return ", ".join(said)
 
 
 def _args(entry: Any) -> Mapping[str, Any]:

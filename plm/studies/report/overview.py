@@ -69,7 +69,8 @@ def everything(view: View) -> list[Figure]:
             columns=1,
         )
         arms = sorted(lock.elicitations, key=lambda arm: (_value(arm), arm.key))
-        if figure.keep(forest(view, lock, arms, f"{lock.task}: {lock.name}")):
+        if arms:
+            figure.keep(forest(view, lock, arms, f"{lock.task}: {lock.name}"))
             figures.append(figure)
     return figures
 
@@ -80,7 +81,7 @@ def gates(view: View) -> Figure:
         "gate",
         *CAPTIONS["gate"],
         axis="category",
-        columns=3,
+        columns=2,
     )
     for lock in view.locks:
         names = [

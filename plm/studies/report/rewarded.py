@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from plm.studies.report.arms import Arm, choose, estimate, last_row
 from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.facts import METHOD_NAMES
 from plm.studies.report.figure import Figure, Panel, Series
+from plm.studies.report.sweeps import setting_sweeps
 from plm.studies.report.view import (
     TASKS,
     Lock,
@@ -20,7 +22,9 @@ from plm.studies.report.view import (
     teacher_role,
 )
 
+METHODS = ("expert_iteration", "filtered_sft", "dpo", "iterated_dpo")  # of Figure 5
 GRADED = "solutions generated and graded"
+FEWEST = 3  # elicitations of a lock from which on a figure of their costs says more than the table
 COSTS = {
     "demonstrations": "demonstrations",
     "generations": "completions generated",
@@ -43,9 +47,8 @@ def figure_5(view: View) -> Figure:
     for task in TASKS[:3]:
         locks = [lock for lock in view.locks if lock.task == task and _from_the_lock(lock)]
         done = {arm.facts.method for lock in locks for arm in _from_the_lock(lock)}
-        for method in ("expert_iteration", "filtered_sft", "dpo", "iterated_dpo"):
-            if method not in done:
-                figure.missing.append(f"{task}: {method.replace('_', ' ')}")
+        if absent := [METHOD_NAMES[name] for name in METHODS if name not in done]:
+            figure.missing.append(f"{task}: {', '.join(absent)}")
         if len({lock.facts.weak for lock in locks}) < 2:
             figure.missing.append(f"{task}: locks with different weak policies (the paper has two or three)")
     return figure
@@ -93,14 +96,17 @@ def figure_16(view: View) -> Figure:
     return figure
 
 
-def add_figure_9b(view: View, figure: Figure) -> None:
-    """Adds to figure 9 what was learned from graded answers on locks by setting; its x axis is another one."""
-    locks = [lock for lock in view.locks if lock.facts.kind == "setting"]
-    for lock in locks:
+def figure_9(view: View) -> Figure:
+    """A variation of the setting as the password: (a) SFT, (b) learning from graded answers."""
+    figure = setting_sweeps(view)
+    for lock in view.locks:
+        if lock.facts.kind != "setting":
+            continue
         panel = _panel(view, lock, f"(b) {lock.name}", _from_the_lock(lock))
         panel.x_label = GRADED
         if not figure.keep(panel):
             figure.missing.append(f"{lock.name}: learning from graded answers")
+    return figure
 
 
 def budgets(view: View) -> list[Figure]:
@@ -108,6 +114,8 @@ def budgets(view: View) -> list[Figure]:
     figures = []
     for lock in view.locks:
         arms = [arm for arm in lock.elicitations if not arm.facts.weights]
+        if len(arms) < FEWEST:
+            continue
         figure = Figure(
             f"budget_{lock.name}" if lock.arm is None else f"budget_{lock.name}_{lock.arm.key[:6]}",
             f"What it cost · {lock.task}: {lock.name}",
@@ -136,7 +144,9 @@ def _panel(view: View, lock: Lock, title: str, arms: list[Arm], name: Callable[[
 
 
 def spent(arm: Arm, epoch: int, cost: str) -> float:
-    """What an arm had spent after a round, the mean of its seeds."""
+    """What an arm had spent after a round, the mean of its seeds; nothing before the first."""
+    if epoch == 0 and not arm.facts.shots:
+        return 0.0
     rows = [row for run in arm.runs if (row := last_row(run, "none", epoch=epoch)) is not None]
     return sum(float(row.get(cost) or 0) for row in rows) / max(len(rows), 1)
 
@@ -162,6 +172,7 @@ def _over_k(view: View, name: str, group: list[Arm], cost: str) -> list[Series]:
     by_k = view.one_each(group, lambda arm: float(arm.facts.k or 0)).values()
     controls = [control for arm in by_k if (control := view.control_of(arm))]
     series = []
+    is_curve = cost == "demonstrations"  # of what else was spent, k is no function
     for label, arms, is_control in ((name, list(by_k), False), (f"control, {name}", controls, True)):
         points = []
         for arm in arms:
@@ -170,7 +181,9 @@ def _over_k(view: View, name: str, group: list[Arm], cost: str) -> list[Series]:
                 points.append(point._replace(x=spent(arm, choice.epoch, cost)))
         points.sort(key=lambda point: point.x)
         if points:
-            series.append(Series(label, points, style=name, is_control=is_control, connected=len(points) > 1))
+            series.append(
+                Series(label, points, style=name, is_control=is_control, connected=is_curve and len(points) > 1)
+            )
     return series
 
 

@@ -73,8 +73,8 @@ class View:
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
         self.arms = make_arms(collection)
-        self.locks = _locks(self.arms, collection)
-        self.controls = [arm for arm in self.arms if arm.role == "control"]
+        self.locks = sorted(_locks(self.arms, collection), key=_rank)
+        self.controls = [arm for arm in self.arms if arm.role == "control" and not is_control_model(arm)]
         self._told: set[str] = set()
 
     def tasks(self) -> list[str]:
@@ -148,7 +148,7 @@ class View:
 
 def recipe(arm: Arm) -> tuple[object, ...]:
     """What was done to a model, whichever model it was."""
-    parent = arm.parent.facts if arm.parent and arm.parent.role in ("elicit", "control") else None
+    parent = arm.parent.facts if arm.parent and not starts_at_lock(arm) else None
     return (arm.facts._replace(weak="", strong="", kind=""), parent)
 
 
@@ -159,8 +159,14 @@ def is_plain_sft(arm: Arm) -> bool:
 
 
 def starts_at_lock(arm: Arm) -> bool:
-    """Whether the locked model itself is trained, not one that was elicited before."""
-    return arm.parent is None or arm.parent.role not in ("elicit", "control")
+    """Whether the locked model itself is trained, or the control, and not one that was elicited before."""
+    parent = arm.parent
+    return parent is None or parent.role not in ("elicit", "control") or is_control_model(parent)
+
+
+def is_control_model(arm: Arm) -> bool:
+    """Whether it is the control's own training, which stands for base and lock, and not an elicitation of it."""
+    return arm.role == "control" and (arm.facts.method.endswith("_lock") or arm.parent is None)
 
 
 def is_rewarded(arm: Arm) -> bool:
@@ -232,6 +238,12 @@ def levels(lock: Lock, *names: str, domain: str = "all") -> list[Level]:
     return found
 
 
+def _rank(lock: Lock) -> tuple[object, ...]:
+    """The paper's tasks first; of a task, plain locks first, then by how much was tried."""
+    place = TASKS.index(lock.task) if lock.task in TASKS else len(TASKS)
+    return (place, lock.task, not lock.is_plain, -len(lock.elicitations), lock.name)
+
+
 def _ids(arm: Arm) -> tuple[str, ...]:
     return tuple(run.id for run in arm.runs)
 
@@ -253,10 +265,12 @@ def _locks(arms: list[Arm], collection: Collection) -> list[Lock]:
 
 
 def _gates(arm: Arm, collection: Collection) -> list[GateResult]:
+    asked = collection.study.get("gate") or {}
+    thresholds = {name: float(asked[name]) for name in ("min_gap", "max_leak") if name in asked}
     gates = []
     for run in arm.runs:
         try:
-            gates.append(gate_of(run.folder))
+            gates.append(gate_of(run.folder, **thresholds))
         except PlmError as error:
             collection.notices.append(f"{run.id}: its gate cannot be judged ({error})")
     return gates
