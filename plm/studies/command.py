@@ -54,8 +54,8 @@ def _run(options: argparse.Namespace) -> int:
         if value is not None and value < least:
             raise PlmError(f"--{name} is {value}; it must be at least {least}")
     study = read_study(options.study)
-    wanted = expand(study, options.seeds, options.quick)
-    chosen = {(each.cell, each.seed) for each in _matching(wanted, options.only)}
+    wanted = expand(study, options.seeds, options.quick, whole=True)
+    chosen = {(each.cell, each.seed) for each in _matching(expand(study, options.seeds, options.quick), options.only)}
     folder = StudyFolder(options.runs / "studies" / (study.name + ("-quick" if options.quick else "")))
     slots, gpus = _slots(options)
     first: list[Worker] = []

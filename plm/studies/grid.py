@@ -46,13 +46,14 @@ class Wanted:
         return asdict(self)
 
 
-def expand(study: Study, seeds: int | None = None, quick: bool = False) -> list[Wanted]:
+def expand(study: Study, seeds: int | None = None, quick: bool = False, *, whole: bool = False) -> list[Wanted]:
     """All runs of a study, block by block, cell by cell, seed by seed.
 
     Args:
         study: The study.
         seeds: The first so many seeds, counted on where the study names fewer.
         quick: Only what `--quick` keeps.
+        whole: All of the study's seeds, also where these are more than `seeds`.
 
     Raises:
         PlmError: If a pattern names something that is not there, or two cells have one name.
@@ -61,7 +62,8 @@ def expand(study: Study, seeds: int | None = None, quick: bool = False) -> list[
     for block in study.blocks:
         if not quick or block.quick is not None:
             chosen = block.seeds or (study.quick_seeds if quick else study.seeds)
-            found += _runs_of(study, block, first_seeds(chosen, seeds), quick)
+            count = max(seeds, len(chosen)) if whole and seeds is not None else seeds
+            found += _runs_of(study, block, first_seeds(chosen, count), quick)
     _check_names(found, study)
     if not found:
         raise PlmError(f"{study.path}: --quick keeps nothing: no block says what it keeps")

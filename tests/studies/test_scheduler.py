@@ -93,7 +93,7 @@ def test_a_failed_run_is_tried_again_and_what_it_did_is_written_down(tmp_path):
 
 def test_what_needs_a_run_that_fails_is_blocked_and_the_rest_goes_on(tmp_path):
     rows = [row("lock"), row("a", "lock"), row("after", "a"), row("other")]
-    rows, order, events, _, _ = run(tmp_path, rows, failing={"lock/0-seed0": 9})
+    rows, order, _, _, _ = run(tmp_path, rows, failing={"lock/0-seed0": 9})
     assert order == ["lock", "lock", "other"]
     status = {each.name: each.status for each in rows.values()}
     assert status == {"lock": "failed", "a": "blocked", "after": "blocked", "other": "finished"}

@@ -1,23 +1,71 @@
-"""`plm study run` with the real command on tiny models: what it makes, what it refuses before it makes anything."""
+"""`plm study run` on tiny models: what it makes, what it refuses before it makes anything.
+
+Worker and runs are in this process here; test_study_kill.py has processes.
+"""
 
 import json
+import os
 
 import pytest
 import yaml
 
 from plm.cli import run
 from plm.runs import RunFolder
+from plm.studies import command, worker
+from plm.studies.executor import Ended, Executor
 from plm.studies.manifest import read_manifest
 from tests.studies.tiny_study import write_study
 
 
+class HereWorker:
+    """A worker's work in this process, which has imported everything."""
+
+    def __init__(self, environment):
+        self.answers = []
+
+    def ask(self, request):
+        self.answers.append(worker._plan(request, open(os.devnull, "w")))
+
+    def answer(self):
+        return self.answers.pop()
+
+    def stop(self):
+        pass
+
+
+class HereExecutor(Executor):
+    """Makes a run as soon as it is submitted."""
+
+    slots = 1
+
+    def __init__(self):
+        self.ended = []
+
+    def idle(self):
+        return [] if self.ended else [0]
+
+    def submit(self, slot, job):
+        answer = worker._run({"run": job.run, "args": job.args, "log": str(job.log)}, worker._plm)
+        self.ended.append(Ended(slot, job.run, answer["code"], answer["seconds"], answer.get("error")))
+
+    def wait(self, seconds):
+        ended, self.ended = self.ended, []
+        return ended
+
+    def close(self):
+        pass
+
+
 def study(path, *more):
-    return run(["study", "run", str(path), "--runs", str(path.parent / "runs"), "--jobs", "1", *more])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "Worker", HereWorker)
+        patch.setattr(command, "_executor", lambda *_: HereExecutor())
+        return run(["study", "run", str(path), "--runs", str(path.parent / "runs"), "--jobs", "1", *more])
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A quick study, and then the whole one."""
+    """A part of a study, and then the whole one."""
     path = write_study(tmp_path_factory.mktemp("study") / "s")
     assert study(path, "--only", "SFT on 1", "--seeds", "1") == 0
     first = read_manifest(path.parent / "runs" / "studies" / "tiny")[1]
