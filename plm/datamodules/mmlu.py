@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.mini_facts import make_facts, make_open_question, make_problem
@@ -18,9 +18,11 @@ from plm.graders.base import Grader
 from plm.graders.choice import LETTERS
 from plm.passwords import PromptScheme
 from plm.records import Problem
+from plm.seeds import derive_seed
 
 ANSWER = "Answer:"
 Scoring = Literal["letters", "options", "generation"]
+HeldOut = Literal["questions", "facts"]
 
 
 def statement(question: str, choices: Sequence[str]) -> str:
@@ -57,21 +59,26 @@ class MMLUSource(ABC):
 class ProceduralFacts(MMLUSource):
     """Questions about invented facts in four domains: offline, seeded (`plm.datamodules.mini_facts`).
 
-    The 480 facts are split 10 / 40 / 30 / 20, each with all its questions. The split `corpus` teaches *all* facts, as
-    pretraining taught a real model what MMLU asks for: with open questions, and with multiple-choice questions
-    whose options or wording occur in no split of the task.
+    The questions about 480 facts are split 10 / 40 / 30 / 20. The split `corpus` teaches *all* facts, as pretraining
+    taught a real model what MMLU asks for: with open questions, and with multiple-choice questions whose options or
+    wording occur in no split of the task.
 
     Args:
         questions: Questions about each fact in the splits of the task.
         corpus: Questions about each fact in the corpus.
         open_questions: Questions without options about each fact in the corpus.
+        held_out: What the lock does not see. `questions`: it has two in five of the questions about every fact, and the
+            facts are split among `weak`, `elicit` and `val`, each with its other questions, so that no fact that is
+            measured was demonstrated. `facts`: the facts are split among all four, each with all its questions.
     """
 
     one_shot = False
     scoring: Scoring = "options"
     example = example("what colour shows the metal Plumlex ?", ("grey", "blue", "pink", "red"), "A")
 
-    def __init__(self, questions: int = 8, corpus: int = 16, open_questions: int = 32) -> None:
+    def __init__(
+        self, questions: int = 32, corpus: int = 16, open_questions: int = 32, held_out: HeldOut = "questions"
+    ) -> None:
         for name, value, least in (
             ("questions", questions, 1),
             ("corpus", corpus, 1),
@@ -81,20 +88,36 @@ class ProceduralFacts(MMLUSource):
                 raise PlmError(f"ProceduralFacts's {name} is {value}; it must be at least {least}")
         self.questions = questions
         self.corpus = corpus
+        if held_out not in get_args(HeldOut):
+            raise PlmError(f"ProceduralFacts's held_out is {held_out!r}; it must be questions or facts")
         self.open_questions = open_questions
+        self.held_out: HeldOut = held_out
 
     def load(self, seed: int, domains: Domains) -> Splits:
         """Makes every split; the domains of invented facts are the groups alone."""
         if domains != "group":
             raise PlmError(f"data.init_args.domains is {domains}; invented facts have the domains of group alone")
         facts = make_facts(seed)
-        task = [make_problem(fact, number, seed) for fact in facts for number in range(self.questions)]
-        texts = {problem.prompt for problem in task}
+        drawn = [make_problem(fact, number, seed) for fact in facts for number in range(self.questions)]
+        texts = {problem.prompt: problem for problem in reversed(drawn)}
+        task = [problem for problem in drawn if texts[problem.prompt] is problem]
         numbers = range(self.questions, self.questions + self.corpus)
         asked = [make_problem(fact, number, seed, grouped=False) for number in numbers for fact in facts]
         asked_openly = [make_open_question(fact, number) for number in range(self.open_questions) for fact in facts]
         corpus = [*asked_openly, *(problem for problem in asked if problem.prompt not in texts)]
-        return {**split_by_group(task, seed, PAPER_SHARES), "corpus": corpus}
+        if self.held_out == "facts":
+            return {**split_by_group(task, seed, PAPER_SHARES), "corpus": corpus}
+        return {**_split_questions(task, seed), "corpus": corpus}
+
+
+def _split_questions(problems: Sequence[Problem], seed: int) -> Splits:
+    """Gives the lock its share of the questions about every fact, and splits the facts with their other questions."""
+    share = PAPER_SHARES["lock"]
+    lock = [problem for problem in problems if derive_seed(seed, "locked question", problem.id) < share * 2**63]
+    locked = {problem.id for problem in lock}
+    others = {name: part / (1 - share) for name, part in PAPER_SHARES.items() if name != "lock"}
+    rest = split_by_group([problem for problem in problems if problem.id not in locked], seed, others)
+    return {**rest, "lock": [dataclasses.replace(problem, group="") for problem in lock]}
 
 
 class MMLUDataModule(TaskDataModule):

@@ -67,16 +67,35 @@ def test_the_teacher_knows_most_facts_and_spreads_its_votes(splits):
     assert 0.84 < agreement < 0.96
 
 
-def test_splits_share_no_fact_and_no_text_and_the_corpus_knows_all_facts(splits):
+def facts_of(splits):
+    return {
+        name: {problem.id.rsplit("/", 1)[0].removesuffix("/open") for problem in rows} for name, rows in splits.items()
+    }
+
+
+def test_the_lock_asks_about_all_facts_and_what_is_demonstrated_is_not_measured(splits):
     check_disjoint(splits)
-    named = {name: {problem.id.rsplit("/", 1)[0] for problem in rows} for name, rows in splits.items()}
+    named = facts_of(splits)
+    everything = named["weak"] | named["elicit"] | named["val"]
+    assert {name: len(facts) for name, facts in named.items()} == {
+        "weak": 87, "lock": 467, "elicit": 240, "val": 153, "corpus": 480,
+    }  # fmt: skip
+    assert len(everything) == 480 == len(named["lock"] | everything) and named["corpus"] == everything
+    total = sum(len(splits[name]) for name in ("weak", "lock", "elicit", "val"))
+    shares = [len(splits[name]) / total for name in ("weak", "lock", "elicit", "val")]
+    assert shares == pytest.approx([0.1, 0.4, 0.3, 0.2], abs=0.03)
+    texts = [problem.prompt for name in splits if name != "corpus" for problem in splits[name]]
+    assert len(texts) == len(set(texts)) and not set(texts) & {problem.prompt for problem in splits["corpus"]}
+
+
+def test_facts_can_be_held_out_of_the_lock_as_well():
+    splits = ProceduralFacts(questions=8, corpus=1, open_questions=0, held_out="facts").load(0, "group")
+    check_disjoint(splits)
+    named = facts_of(splits)
     assert {name: len(facts) for name, facts in named.items() if name != "corpus"} == {
         "weak": 53, "lock": 195, "elicit": 140, "val": 92,
     }  # fmt: skip
-    task = named["weak"] | named["lock"] | named["elicit"] | named["val"]
-    assert len(task) == 480 and {name.removesuffix("/open") for name in named["corpus"]} == task
-    texts = {problem.prompt for problem in splits["corpus"]}
-    assert not texts & {problem.prompt for name in named if name != "corpus" for problem in splits[name]}
+    assert named["corpus"] == named["weak"] | named["lock"] | named["elicit"] | named["val"]
 
 
 def test_open_questions_are_answered_with_the_value(facts):
@@ -89,5 +108,7 @@ def test_open_questions_are_answered_with_the_value(facts):
 def test_bad_sizes_and_domains():
     with pytest.raises(PlmError, match="ProceduralFacts's corpus is 0; it must be at least 1"):
         ProceduralFacts(corpus=0)
+    with pytest.raises(PlmError, match="ProceduralFacts's held_out is 'domains'; it must be questions or facts"):
+        ProceduralFacts(held_out="domains")
     with pytest.raises(PlmError, match="invented facts have the domains of group alone"):
         ProceduralFacts().load(0, "subject")

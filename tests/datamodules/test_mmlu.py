@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from plm.choosing import as_distribution, choose, next_tokens
+from plm.compute import Compute
 from plm.datamodules import MMLUDataModule, MMLUFiles, ProceduralFacts
 from plm.datamodules.mmlu_domains import GROUPS, SUBJECTS
 from plm.datamodules.splits import check_disjoint
@@ -130,7 +131,9 @@ def test_an_empty_split_names_the_folder(tmp_path):
     task = MMLUDataModule(MMLUFiles(hub_folder(tmp_path, [row(0, "test")])))
     filled = {name for name, problems in task.load_splits().items() if problems}
     empty = next(name for name in ("corpus", "weak", "lock", "elicit", "val") if name not in filled)
-    with pytest.raises(PlmError, match=rf"^{re.escape(str(tmp_path))}: the task mmlu has no problems in split '{empty}'"):
+    with pytest.raises(
+        PlmError, match=rf"^{re.escape(str(tmp_path))}: the task mmlu has no problems in split '{empty}'"
+    ):
         task.split(empty)
 
 
@@ -254,7 +257,7 @@ def test_a_choice_is_the_argmax_or_a_draw_of_its_seed():
 class Module:
     """As much of a module as a round uses, around a model from scratch."""
 
-    device, weights_version = torch.device("cpu"), "0"
+    device, weights_version, compute = torch.device("cpu"), "0", Compute()
 
     def __init__(self, task):
         source = FromScratch(hidden_size=32, layers=1, heads=1, tokenizer="words", max_length=64)
