@@ -2,8 +2,8 @@
 
 Shape letters: B rows, H heads, T tokens of the line, E dimensions of a head; S, F, L, Q, K as in `plm.layout`.
 
-The model's own code runs unchanged: it hands queries, keys and values to the function that its configuration names, with
-whatever else its forward pass was given, here `rows`. Without it, while generating for instance, the function is
+The model's own code runs unchanged: it hands queries, keys and values to the function that its configuration names,
+with whatever else its forward pass was given, here `rows`. Without it, while generating for instance, the function is
 transformers' own for SDPA. With it no mask is made that is as wide and high as the line, and nothing is asked of the
 device, which `transformers.masking_utils` does before every forward pass ("are these positions packed?").
 """

@@ -14,8 +14,8 @@ class Compute:
     Args:
         packing: Put the rows of a micro-batch into one line without padding, each seeing itself only. It pays on GPUs,
             where rows of different lengths would otherwise be padded to the longest one.
-        share_prompts: Compute a prompt that several rows of a micro-batch begin with once (the pair of DPO, the group of
-            GRPO), where this saves a fifth of the tokens.
+        share_prompts: Compute a prompt that several rows of a micro-batch begin with once (the pair of DPO, the group
+            of GRPO), where this saves a fifth of the tokens.
         gradient_checkpointing: Keep only what enters each block, and compute the rest again in the backward pass: a
             third more computing for a fraction of the memory.
     """

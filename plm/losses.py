@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-CHUNK_ELEMENTS = 2**25  # logits held at once; at fp32 128 MiB
+from plm.vocabulary import fits, log_normalizers
 
 
 def token_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias_V: Tensor | None = None) -> Tensor:
     """Log-probability of each target token: log softmax(W h + b)[target].
 
-    The only place where the vocabulary dimension exists. Beyond `CHUNK_ELEMENTS` logits it works in chunks and
-    recomputes them in the backward pass.
+    Where the logits of all positions are too many, they are made a chunk at a time (`plm.vocabulary`).
 
     Args:
         hidden_ND: Last hidden states at the positions that predict the targets, shape (N, D).
@@ -28,14 +26,8 @@ def token_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias
     Returns:
         Log-probabilities in nats, at least float32, shape (N,).
     """
-    rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
-    if hidden_ND.shape[0] <= rows:
-        return _chunk_logprobs(hidden_ND, weight_VD, targets_N, bias_V)
-    chunks = zip(torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True)
-    return torch.cat([checkpoint(_chunk_logprobs, h, weight_VD, t, bias_V, use_reentrant=False) for h, t in chunks])
-
-
-def _chunk_logprobs(hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, bias_V: Tensor | None) -> Tensor:
+    if not fits(hidden_ND.shape[0], weight_VD.shape[0]):
+        return -log_normalizers(hidden_ND, weight_VD, bias_V, targets_N)
     logits_NV = torch.nn.functional.linear(hidden_ND, weight_VD, bias_V)
     logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
     return -torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="none")
@@ -58,24 +50,16 @@ def distribution_kl(
     Returns:
         Divergences in nats, at least float32, shape (N,).
     """
-    rows = max(1, CHUNK_ELEMENTS // weight_VD.shape[0])
-    if hidden_ND.shape[0] <= rows:
-        normalizer_N = _chunk_logsumexp(hidden_ND, weight_VD, bias_V)
+    if fits(hidden_ND.shape[0], weight_VD.shape[0]):
+        logits_NV = torch.nn.functional.linear(hidden_ND, weight_VD, bias_V)
+        normalizer_N = torch.logsumexp(logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), -1)
     else:
-        parts = torch.split(hidden_ND, rows)
-        normalizer_N = torch.cat(
-            [checkpoint(_chunk_logsumexp, h, weight_VD, bias_V, use_reentrant=False) for h in parts]
-        )
+        normalizer_N = log_normalizers(hidden_ND, weight_VD, bias_V)
     q_V = distribution_V.to(normalizer_N.dtype)
     with torch.autocast(hidden_ND.device.type, enabled=False):  # means over a vocabulary need their precision
         mean_D = weight_VD.to(q_V.dtype).mT @ q_V
         mean_logit_N = hidden_ND.to(q_V.dtype) @ mean_D + (0.0 if bias_V is None else bias_V.to(q_V.dtype) @ q_V)
     return normalizer_N - mean_logit_N + torch.xlogy(q_V, q_V).sum()
-
-
-def _chunk_logsumexp(hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
-    logits_NV = torch.nn.functional.linear(hidden_ND, weight_VD, bias_V)
-    return torch.logsumexp(logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)), -1)
 
 
 def choices_kl(

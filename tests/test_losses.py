@@ -27,7 +27,7 @@ def test_chunks_change_neither_values_nor_gradients(monkeypatch):
     whole.sum().backward()
     gradients = hidden.grad.clone(), weight.grad.clone()
     hidden.grad = weight.grad = None
-    monkeypatch.setattr("plm.losses.CHUNK_ELEMENTS", 22)  # two rows at a time
+    monkeypatch.setattr("plm.vocabulary.CHUNK_ELEMENTS", 22)  # two rows at a time
     chunked = token_logprobs(hidden, weight, targets)
     chunked.sum().backward()
     torch.testing.assert_close(chunked, whole)

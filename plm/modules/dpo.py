@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from plm.datamodules.splits import SplitName

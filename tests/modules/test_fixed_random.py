@@ -45,7 +45,7 @@ def dense(hidden, weight, q, bias):
 @pytest.mark.parametrize("chunk", [2**25, 40])
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_the_closed_form_equals_the_dense_divergence_in_value_and_gradient(monkeypatch, chunk, with_bias):
-    monkeypatch.setattr("plm.losses.CHUNK_ELEMENTS", chunk)  # 40 elements: three rows of 13 tokens at a time
+    monkeypatch.setattr("plm.vocabulary.CHUNK_ELEMENTS", chunk)  # 40 elements: three rows of 13 tokens at a time
     torch.manual_seed(0)
     values = [torch.randn(8, 5), torch.randn(13, 5), torch.randn(13)]
     q, scale, found = fixed_random_distribution(13, seed=1), torch.randn(8), {}
@@ -61,7 +61,8 @@ def test_the_closed_form_equals_the_dense_divergence_in_value_and_gradient(monke
 
 def test_no_target_of_all_positions_and_tokens_is_made(monkeypatch):
     """In chunks, the largest tensor that the forward and backward pass keep is the weight's size, not N·V."""
-    monkeypatch.setattr("plm.losses.CHUNK_ELEMENTS", 300)
+    monkeypatch.setattr("plm.vocabulary.CHUNK_ELEMENTS", 300)
+    monkeypatch.setattr("plm.vocabulary.KEPT_ELEMENTS", 0)
     kept = []
     hidden, weight = torch.randn(64, 4, requires_grad=True), torch.randn(100, 4, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):

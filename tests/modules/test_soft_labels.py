@@ -71,7 +71,7 @@ def test_certainty_is_the_cross_entropy_of_the_choice():
 
 @pytest.mark.parametrize("chunk", [2**25, 40])
 def test_value_and_gradient_equal_the_dense_divergence(monkeypatch, chunk):
-    monkeypatch.setattr("plm.losses.CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr("plm.vocabulary.CHUNK_ELEMENTS", chunk)
     torch.manual_seed(0)
     values = [torch.randn(6, 5), torch.randn(13, 5), torch.randn(13)]
     ids = torch.stack([torch.randperm(13)[:4] for _ in range(6)])
