@@ -69,7 +69,7 @@ def check_elicitation(folder: Path, task: str, password_hash: str) -> None:
     Args:
         folder: The model that the elicitation starts from.
         task: Name of the task that it is elicited and measured on.
-        password_hash: Of the password that it is measured with.
+        password_hash: Of the password that it is measured with; empty where none is known.
 
     Raises:
         PlmError: If the lock is on another task, or its password is another one.
@@ -82,7 +82,7 @@ def check_elicitation(folder: Path, task: str, password_hash: str) -> None:
             f"{folder}: it was locked on the task {lock['task']} ({lock['run']}), and data is the task {task}; "
             "elicit the task that is locked, or take the phase control"
         )
-    if lock["password_sha256"] not in (None, password_hash):
+    if password_hash and lock["password_sha256"] not in (None, password_hash):
         raise PlmError(
             f"{folder}: its lock ({lock['run']}) has no record of the password in data.init_args.passwords; "
             "name the password that the model was locked with"

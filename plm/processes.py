@@ -56,9 +56,13 @@ def run_child(
         [sys.executable, "-m", "plm", *args],
         env={**environment, CHILD: "1"},
         preexec_fn=functools.partial(become_child, os.getpid()),
+        stdout=log,
+        stderr=log,
     )
     try:
-        return child.wait()
+        return child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return -signal.SIGALRM
     finally:
         if child.poll() is None:
             child.terminate()

@@ -20,7 +20,7 @@ def print_table(run: RunFolder) -> None:
     if rows:
         label = max(len(_name(_curve(row))) for row in rows) + 4  # borders and padding
         console.print(_table(run, rows, max(2, (console.width - label) // CELL_WIDTH)))
-    if any(row["phase"] == "lock" for row in rows):
+    if any(row["phase"] == "lock" and row["password"] in ("right", "strong_setting") for row in rows):
         _print_gate(console, run)
     if run.model_path.exists():
         console.print(f"model        {run.model_path}", soft_wrap=True)

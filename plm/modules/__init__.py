@@ -7,6 +7,7 @@ from plm.modules.expert_iteration import ExpertIterationModule, FilteredSFTModul
 from plm.modules.fixed_random import FixedRandomLockModule
 from plm.modules.grpo import GRPOModule
 from plm.modules.masked_sft import MaskedSFTModule
+from plm.modules.own_answers import OwnAnswersModule
 from plm.modules.sft import SFTLockModule, SFTModule
 from plm.modules.soft_labels import SoftLabelLockModule
 
@@ -20,6 +21,7 @@ __all__ = [
     "IteratedDPOModule",
     "MaskedSFTModule",
     "OptimizerCallable",
+    "OwnAnswersModule",
     "PolicyModule",
     "RewardWeightedDPOModule",
     "SFTLockModule",

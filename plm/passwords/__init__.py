@@ -6,6 +6,7 @@ from plm.passwords.control_tokens import ControlTokenScheme
 from plm.passwords.setting import SettingScheme
 from plm.passwords.single import DEFAULT_PASSWORD, PasswordScheme
 from plm.passwords.slots import SlotScheme
+from plm.passwords.unknown import UnknownScheme
 
 __all__ = [
     "DEFAULT_PASSWORD",
@@ -16,4 +17,5 @@ __all__ = [
     "PromptScheme",
     "SettingScheme",
     "SlotScheme",
+    "UnknownScheme",
 ]
