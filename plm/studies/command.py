@@ -69,6 +69,8 @@ def _run(options: argparse.Namespace) -> int:
             return 0
         with exclusive_lock(folder.path / ".lock", f"another process works on {folder.path}: waiting for it"):
             _note_status(rows.values(), options.runs, folder)
+            for row in ours.values():
+                row.status = "waiting" if row.status == "failed" else row.status
             return _make(study, options, folder, rows, ours, slots, first)
     finally:
         for worker in first:  # nobody took it over
@@ -152,11 +154,14 @@ def _stamp(file: str) -> list[int]:
 
 
 def _note_status(rows: Iterable[Row], runs: Path, folder: StudyFolder) -> None:
-    """What the runs' own folders say, and how often each was tried."""
+    """What the runs' own folders say, and what became of each attempt."""
     attempts = folder.attempts()
     for row in rows:
-        row.attempts = attempts.get(row.id, 0)
-        row.status = "finished" if run_finished(runs, row) else "waiting"
+        tried = attempts.get(row.id, [])
+        row.attempts = len(tried)
+        row.seconds, row.error = (tried[-1]["seconds"], tried[-1]["error"]) if tried else (None, None)
+        row.status = "finished" if run_finished(runs, row) else "failed" if row.error else "waiting"
+        row.error = None if row.status == "finished" else row.error
 
 
 def _make(

@@ -125,12 +125,12 @@ class StudyFolder:
         """Appends one attempt, flushed to disk."""
         append_jsonl(self.attempts_path, [entry])
 
-    def attempts(self) -> dict[str, int]:
-        """How often each run was tried in all."""
-        counts: dict[str, int] = {}
+    def attempts(self) -> dict[str, list[dict[str, Any]]]:
+        """What each run's attempts came to, in their order."""
+        found: dict[str, list[dict[str, Any]]] = {}
         for entry in read_jsonl(self.attempts_path):
-            counts[entry["run"]] = counts.get(entry["run"], 0) + 1
-        return counts
+            found.setdefault(entry["run"], []).append(entry)
+        return found
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Any], list[Row]]:

@@ -58,7 +58,7 @@ def _plm(args: list[str]) -> int:
 def _run(request: Request, run: Callable[[list[str]], int]) -> dict[str, Any]:
     log, start = Path(request["log"]), time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab", buffering=0) as file, _printed_to(file.fileno()):
+    with log.open("a", buffering=1, encoding="utf-8") as file, _printed_to(file):
         try:
             code = run(list(request["args"]))
         except SystemExit as error:
@@ -72,16 +72,15 @@ def _run(request: Request, run: Callable[[list[str]], int]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _printed_to(descriptor: int) -> Iterator[None]:
+def _printed_to(file: TextIO) -> Iterator[None]:
     """Everything that is printed goes to a file, also what libraries print on their own."""
     kept = [os.dup(number) for number in (1, 2)]
     for number in (1, 2):
-        os.dup2(descriptor, number)
+        os.dup2(file.fileno(), number)
     try:
-        yield
+        with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         for number, old in zip((1, 2), kept, strict=True):
             os.dup2(old, number)
             os.close(old)

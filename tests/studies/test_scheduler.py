@@ -88,7 +88,7 @@ def test_a_failed_run_is_tried_again_and_what_it_did_is_written_down(tmp_path):
     rows, order, events, folder, _ = run(tmp_path, [row("a")], retries=2, failing={"a/0-seed0": 2})
     assert order == ["a", "a", "a"] and rows["a/0-seed0"].status == "finished" and rows["a/0-seed0"].error is None
     assert [kind for kind, _ in events] == ["started", "retried"] * 2 + ["started", "finished"]
-    assert folder.attempts() == {"a/0-seed0": 3}
+    assert [each["ok"] for each in folder.attempts()["a/0-seed0"]] == [False, False, True]
 
 
 def test_what_needs_a_run_that_fails_is_blocked_and_the_rest_goes_on(tmp_path):

@@ -128,7 +128,7 @@ def test_status_and_dry_run(made, capfd):
     assert "12 finished" in capfd.readouterr().err
     assert study(path, "--dry-run", "--seeds", "3") == 0
     said = capfd.readouterr().out
-    assert "runs    18, of which 6 are to be made" in said and "disk" in said and "nothing is known" not in said
+    assert "runs    17, of which 5 are to be made" in said and "disk" in said and "nothing is known" not in said
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_is_wrong_with_a_cell_is_one_line_before_anything_runs(tmp_path, ca
     assert study(path) == 1
     (line,) = [text for text in capfd.readouterr().err.splitlines() if text.startswith("plm: error")]
     assert all(word in line for word in said)
-    assert [each.name for each in (path.parent / "runs").glob("*")] == ["studies"]
+    assert not [each for each in (path.parent / "runs").glob("*") if each.name != "studies"]
 
 
 def test_a_run_that_fails_is_named_with_its_log(tmp_path, capfd):
