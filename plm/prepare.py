@@ -1,18 +1,19 @@
-"""`plm prepare code`: C++ problems from APPS and MBPP, made by a teacher behind an OpenAI-compatible endpoint."""
+"""`plm prepare`: data made by a teacher behind an OpenAI-compatible endpoint; here C++ problems from APPS and MBPP."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from plm.errors import PlmError
 from plm.suggestions import nearest
 
-TASKS = ("code",)
+TASKS = ("code", "critique")
+_T = TypeVar("_T")
 
 
 def run_prepare(args: Sequence[str]) -> int:
@@ -30,6 +31,11 @@ def run_prepare(args: Sequence[str]) -> int:
     if args and not args[0].startswith("-") and args[0] not in TASKS:
         raise PlmError(f"task is {args[0]}{nearest(args[0], TASKS)}; it must be one of: {', '.join(TASKS)}")
     parsed = _make_parser().parse_args(args)
+    read_body(parsed)  # before anything is read
+    if parsed.task == "critique":
+        from plm.prepare_critique import prepare_critique
+
+        return prepare_critique(parsed)
     return prepare_code(parsed)
 
 
@@ -38,7 +44,6 @@ def prepare_code(options: argparse.Namespace) -> int:
     from plm.datamodules.code_files import AppsMbppCode, read_apps, read_mbpp
     from plm.datamodules.code_files.apps import unique
 
-    _body(options)  # before anything is read
     source = AppsMbppCode(apps=options.apps, mbpp=options.mbpp, competition=options.competition)
     problems = [problem for path in source.apps for problem in read_apps(path)]
     problems += [problem for path in source.mbpp for problem in read_mbpp(path)]
@@ -47,43 +52,56 @@ def prepare_code(options: argparse.Namespace) -> int:
         problem.id: reason for problem in problems if (reason := source.reason(problem)) in ("none", "competition")
     }
     usable = [problem for problem in problems if problem.id not in left_out]
-    if options.limit is not None and options.limit < len(usable):
-        chosen = set(random.Random(0).sample(range(len(usable)), options.limit))
-        usable = [problem for number, problem in enumerate(usable) if number in chosen]
+    usable = limited(usable, options)
     if not usable:
         raise PlmError(f"none of the {len(problems)} problems read has tests and is below competition level")
     return _estimate(options, usable) if options.dry_run else _make(options, len(problems), left_out, usable)
 
 
 def _make(options: argparse.Namespace, read: int, left_out: dict[str, str], usable: list[Any]) -> int:
-    from plm.files import exclusive_lock, write_text_atomic
+    from plm.files import exclusive_lock
     from plm.teacher.candidate import live
     from plm.teacher.checks import Checks
     from plm.teacher.code import CodeTeacher
     from plm.teacher.meter import Meter
-    from plm.teacher.report import WHY, make_report, print_report
+    from plm.teacher.report import make_report, print_report
     from plm.teacher.store import Store
 
-    output, work = options.output, _work_folder(options)
-    client, meter = _make_client(options), Meter(_prices(options))
+    output, work = options.output, work_folder(options)
+    client, meter = make_client(options), Meter(read_prices(options))
     with exclusive_lock(work / "lock", f"waiting for another process that works in {work}"):
         teacher = CodeTeacher(
             client, Checks(Store(work / "verdicts"), unsafe=options.unsafe), meter, options.model, options.samples,
-            options.choices, options.attempts, options.max_tokens, _body(options),
+            options.choices, options.attempts, options.max_tokens, read_body(options),
         )  # fmt: skip
         candidates = teacher.make(usable)
         report = {"model": options.model, "base_url": options.base_url, "output": str(output)}
         report |= make_report(read, left_out, candidates, client, meter) | {"unusable": teacher.unusable}
-        kept = live(candidates)
-        if kept:
-            rows = "".join(json.dumps(one.as_row(), ensure_ascii=False) + "\n" for one in kept)
-            write_text_atomic(output, rows.encode("utf-8", "replace").decode())
-        write_text_atomic(_report_path(output), json.dumps(report, indent=1) + "\n")
+        kept = [one.as_row() for one in live(candidates)]
+        write(options, kept, report)
     print_report(report, teacher.unusable)
-    if not kept:
+    return finish(options, kept, report)
+
+
+def write(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]], report: Mapping[str, Any]) -> None:
+    """Writes the data, whole or not at all and only if there are any, and the report."""
+    from plm.files import write_text_atomic
+
+    if rows:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_text_atomic(options.output, text.encode("utf-8", "replace").decode())
+    write_text_atomic(report_path(options.output), json.dumps(report, indent=1) + "\n")
+
+
+def finish(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]], report: Mapping[str, Any]) -> int:
+    """Says where everything is; nothing left is an error."""
+    from plm.teacher.report import WHY
+
+    if not rows:
         why = "; ".join(f"{count} {WHY[reason]}" for reason, count in report["dropped_by_reason"].items())
-        raise PlmError(f"no problem is left, and {output} is not written: {why} ({_report_path(output)} names each)")
-    print(f"problems     {output}\nreport       {_report_path(output)}")
+        where = report_path(options.output)
+        raise PlmError(f"no problem is left, and {options.output} is not written: {why} ({where} names each)")
+    print(f"problems     {options.output}\nreport       {report_path(options.output)}")
     return 0
 
 
@@ -92,41 +110,58 @@ def _estimate(options: argparse.Namespace, usable: list[Any]) -> int:
     from plm.teacher.replies import Request, chat_request
     from plm.teacher.report import print_estimate
 
-    client = _make_client(options)
+    client = make_client(options)
 
     def request(text: str) -> Request:
-        return chat_request(options.model, text, max_tokens=options.max_tokens, more=_body(options))
+        return chat_request(options.model, text, max_tokens=options.max_tokens, more=read_body(options))
 
     steps = estimate(usable, request, lambda each: client.cached(each) is not None, options.samples, options.choices)
-    print_estimate(steps, _prices(options))
+    print_estimate(steps, read_prices(options))
     return 0
 
 
-def _make_client(options: argparse.Namespace) -> Any:
+def limited(problems: Sequence[_T], options: argparse.Namespace) -> list[_T]:
+    """As many problems as were asked for, the same ones each time."""
+    if options.limit is None or options.limit >= len(problems):
+        return list(problems)
+    chosen = set(random.Random(0).sample(range(len(problems)), options.limit))
+    return [problem for number, problem in enumerate(problems) if number in chosen]
+
+
+def make_client(options: argparse.Namespace) -> Any:
+    """The client that the options describe."""
     from plm.teacher.client import Client
 
     return Client(
-        options.base_url, _work_folder(options) / "replies", options.api_key_variable, options.concurrency,
+        options.base_url, work_folder(options) / "replies", options.api_key_variable, options.concurrency,
         options.requests_per_minute, options.timeout, options.patience,
     )  # fmt: skip
 
 
-def _prices(options: argparse.Namespace) -> Any:
+def read_prices(options: argparse.Namespace) -> Any:
+    """The prices that were given."""
     from plm.teacher.meter import Prices
 
     return Prices(options.price_prompt, options.price_completion)
 
 
-def _work_folder(options: argparse.Namespace) -> Path:
+def work_folder(options: argparse.Namespace) -> Path:
+    """Where replies and verdicts are kept."""
     output: Path = options.output
     return options.work or output.with_name(f"{output.name}.work")
 
 
-def _report_path(output: Path) -> Path:
+def report_path(output: Path) -> Path:
+    """Where the report of a file of data is."""
     return output.with_name(f"{output.name}.report.json")
 
 
-def _body(options: argparse.Namespace) -> dict[str, Any]:
+def read_body(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields that were given for every request.
+
+    Raises:
+        PlmError: If they are not a JSON object.
+    """
     try:
         body = json.loads(options.body)
     except ValueError as error:
@@ -139,14 +174,35 @@ def _body(options: argparse.Namespace) -> dict[str, Any]:
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "plm prepare",
-        description="Makes C++ problems of APPS and MBPP with a teacher behind an OpenAI-compatible endpoint. The same "
-        "command goes on where it was stopped; nothing is asked for twice.",
+        description="Makes data with a teacher behind an OpenAI-compatible endpoint. The same command goes on where it "
+        "was stopped; nothing is asked for twice.",
     )
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    code = tasks.add_parser("code", help="APPS and MBPP as C++ problems", description="Makes C++ problems.")
+    code.add_argument(
+        "--apps", nargs="+", default=[], help="APPS: files, a folder, a .tar.gz, or a data set of the hub"
+    )
+    code.add_argument("--mbpp", nargs="+", default=[], help="MBPP: files, or a data set of the hub")
+    code.add_argument("--samples", type=_count, default=10, help="programs at T = 1 for each problem (default: 10)")
+    code.add_argument(
+        "--choices", type=_count, default=10, help="texts in one request; 1 where there is no `n` (default: 10)"
+    )
+    code.add_argument("--competition", action="store_true", help="keep problems of competition level")
+    _add_common(code, "plm.datamodules.CodeFiles", "a translation")
+    critique = tasks.add_parser(
+        "critique", help="correct programs broken and explained", description="Breaks programs, and says what is wrong."
+    )
+    critique.add_argument(
+        "--problems", required=True, help="problems with tests and correct C++ programs: what `plm prepare code` made"
+    )
+    _add_common(critique, "plm.datamodules.CritiqueFiles", "a broken program")
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, reader: str, asked: str) -> None:
+    """What both tasks need to know."""
     add = parser.add_argument
-    add("task", choices=TASKS, help="what to make: code")
-    add("--apps", nargs="+", default=[], help="APPS: files, a folder, a .tar.gz, or a data set of the hub")
-    add("--mbpp", nargs="+", default=[], help="MBPP: files, or a data set of the hub")
-    add("--output", type=Path, required=True, help="the file to write, .jsonl, for plm.datamodules.CodeFiles")
+    add("--output", type=Path, required=True, help=f"the file to write, .jsonl, for {reader}")
     add("--model", required=True, help="the teacher, as its endpoint names it")
     add("--base-url", default="https://api.openai.com/v1", help="of the endpoint (default: OpenAI's)")
     add("--api-key-variable", default="OPENAI_API_KEY", help="environment variable with the key")
@@ -154,19 +210,15 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--price-prompt", type=_positive, help="price of a million tokens of prompts")
     add("--price-completion", type=_positive, help="price of a million tokens of completions")
     add("--limit", type=_count, help="only so many problems, chosen at random, the same ones each time")
-    add("--samples", type=_count, default=10, help="programs sampled at T = 1 for each problem (default: 10)")
-    add("--choices", type=_count, default=10, help="texts in one request; 1 where there is no `n` (default: 10)")
-    add("--attempts", type=_count, default=2, help="how often a translation is asked for (default: 2)")
+    add("--attempts", type=_count, default=2, help=f"how often {asked} is asked for (default: 2)")
     add("--max-tokens", type=_count, default=4096, help="length limit of a reply (default: 4096)")
     add("--body", default="{}", help="JSON object of more fields of each request; null takes one away")
     add("--concurrency", type=_count, default=16, help="requests under way at once (default: 16)")
     add("--requests-per-minute", type=_positive, help="a limit of your own")
     add("--timeout", type=_positive, default=180.0, help="seconds for one reply (default: 180)")
     add("--patience", type=_positive, default=600.0, help="seconds for which a failing request is tried (default: 600)")
-    add("--competition", action="store_true", help="keep problems of competition level")
     add("--work", type=Path, help="folder of replies and verdicts (default: OUTPUT.work)")
     add("--unsafe", action="store_true", help="run programs without isolation where there is none")
-    return parser
 
 
 def _count(text: str) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from plm.datamodules.code_files.record import PublishedProblem
+from plm.records import Problem
+from plm.teacher.critique_prompts import break_prompt, draw_examples, is_short_enough
 from plm.teacher.prompts import kept_tests, shown_tests, solution_prompt, translation_prompt
 from plm.teacher.replies import Request
 
@@ -14,6 +16,8 @@ CHARACTERS_PER_TOKEN = 3.5
 PROGRAM_TOKENS = 400
 """Of a C++ program, its fence included; our rough number."""
 GLUE_CHARACTERS = 600
+CRITIQUE_TOKENS = 80
+"""Of a critique and its tags; our rough number."""
 
 
 class Estimate(NamedTuple):
@@ -72,3 +76,20 @@ def estimate(
         Estimate("solve", usable, question / unit, float(usable * PROGRAM_TOKENS)),
         Estimate("sample", usable * draws, draws * question / unit, float(usable * samples * PROGRAM_TOKENS)),
     ]
+
+
+def estimate_critiques(
+    problems: Sequence[Problem], request: Callable[[str], Request], is_answered: Callable[[Request], bool]
+) -> list[Estimate]:
+    """Estimates the one step of breaking programs as if every reply were good at once.
+
+    Args:
+        problems: With a correct program.
+        request: Makes the request for a prompt.
+        is_answered: Whether a request's reply is on disk; those cost nothing.
+    """
+    texts = [(break_prompt(one, draw_examples(one)), one) for one in problems if is_short_enough(one)]
+    asked = [(text, one) for text, one in texts if not is_answered(request(text))]
+    prompt = sum(len(text) for text, _ in asked) / CHARACTERS_PER_TOKEN
+    program = sum(len(one.reference) for _, one in asked) / CHARACTERS_PER_TOKEN
+    return [Estimate("break", len(asked), prompt, program + CRITIQUE_TOKENS * len(asked))]

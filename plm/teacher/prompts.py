@@ -162,8 +162,8 @@ def read_translation(problem: PublishedProblem, choice: Choice) -> Translation:
     Raises:
         BadReplyError: If it is not in the form that was asked for.
     """
-    text = _without_thoughts(choice)
-    statements = _sections(text, "statement")
+    text = without_thoughts(choice)
+    statements = sections(text, "statement")
     if len(statements) != 1 or not statements[0].strip():
         raise BadReplyError("there is not one <statement>")
     statement = statements[0]
@@ -171,7 +171,7 @@ def read_translation(problem: PublishedProblem, choice: Choice) -> Translation:
         raise BadReplyError(f"the statement is longer than {LONGEST_STATEMENT} characters")
     if problem.kind == "stdin":
         return Translation(statement.strip(), kept_tests(problem))
-    tests = tuple(_read_test(part, number) for number, part in enumerate(_sections(text, "test"), 1))
+    tests = tuple(read_test(part, number) for number, part in enumerate(sections(text, "test"), 1))
     wanted = len(shown_tests(problem))
     if len(tests) != wanted:
         raise BadReplyError(f"there are {len(tests)} tests, not {wanted}")
@@ -179,7 +179,7 @@ def read_translation(problem: PublishedProblem, choice: Choice) -> Translation:
         raise BadReplyError(f"the tests are longer than {MOST_TEXT} characters")
     if len({test.input for test in tests}) < len({(test.input, test.output) for test in tests}):
         raise BadReplyError("one input has two outputs")
-    glue = (_sections(text, "python") or ["\n"])[0]
+    glue = (sections(text, "python") or ["\n"])[0]
     if shown_solution(problem) and not glue.strip():
         raise BadReplyError("there are no lines of <python>")
     return Translation(statement.strip(), tests, extract_code(glue, ("python", "py", "python3")).strip("\n"))
@@ -191,14 +191,19 @@ def read_program(choice: Choice) -> str:
     Raises:
         BadReplyError: If there is no program in it.
     """
-    program = extract_code(_without_thoughts(choice)).strip()
+    program = extract_code(without_thoughts(choice)).strip()
     if not looks_like_program(program):
         raise BadReplyError("there is no program")
     return program + "\n"
 
 
-def _read_test(part: str, number: int) -> IOTest:
-    inputs, outputs = _sections(part, "input"), _sections(part, "output")
+def read_test(part: str, number: int) -> IOTest:
+    """Reads one test, what stands between `<test>` and `</test>`.
+
+    Raises:
+        BadReplyError: If it has not one input and one output that is not blank.
+    """
+    inputs, outputs = sections(part, "input"), sections(part, "output")
     if len(inputs) != 1 or len(outputs) != 1:
         raise BadReplyError(f"test {number} has not one <input> and one <output>")
     if not outputs[0].strip():
@@ -206,8 +211,12 @@ def _read_test(part: str, number: int) -> IOTest:
     return IOTest(inputs[0], outputs[0])
 
 
-def _sections(text: str, tag: str) -> list[str]:
-    """What stands between `<tag>` and `</tag>`, each; the line ends beside the tags are not part of it."""
+def sections(text: str, tag: str) -> list[str]:
+    """What stands between `<tag>` and `</tag>`, each; the line ends beside the tags are not part of it.
+
+    Raises:
+        BadReplyError: If a tag is not closed.
+    """
     found: list[str] = []
     opening, closing = f"<{tag}>", f"</{tag}>"
     position = 0
@@ -221,8 +230,12 @@ def _sections(text: str, tag: str) -> list[str]:
     return found
 
 
-def _without_thoughts(choice: Choice) -> str:
-    """The reply without the thinking that some servers leave in front of it."""
+def without_thoughts(choice: Choice) -> str:
+    """The reply without the thinking that some servers leave in front of it.
+
+    Raises:
+        BadReplyError: If the length limit cut it off.
+    """
     if not choice.finished:
         raise BadReplyError("it was cut off by the length limit")
     return choice.text.rpartition("</think>")[2]

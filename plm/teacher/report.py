@@ -12,6 +12,7 @@ from rich.table import Table
 
 from plm.teacher.candidate import Candidate, live
 from plm.teacher.client import Client
+from plm.teacher.critique import Critique
 from plm.teacher.estimate import Estimate
 from plm.teacher.meter import Meter, Prices
 
@@ -26,6 +27,11 @@ WHY = {
     "no sample": "no sample holds a program",
     "refused": "the endpoint refuses the request (too long, filtered)",
     "malformed": "the endpoint's replies are none",
+    "long": "statement or program is too long to show",
+    "reference": "the program that should be correct fails a test",
+    "no break": "the teacher's reply is not in the form asked for",
+    "harmless": "the broken program passes all tests",
+    "compile": "the broken program does not compile",
 }
 _SHOWN = 3
 
@@ -50,10 +56,6 @@ def make_report(
     dropped += [
         {"id": one.problem.id, "reason": one.dropped, "detail": one.detail} for one in candidates if one.dropped
     ]
-    cost, paid = (
-        meter.prices.cost(meter.prompt_tokens, meter.completion_tokens),
-        meter.prices.cost(meter.paid_prompt_tokens, meter.paid_completion_tokens),
-    )
     return {
         "read": read,
         "kept": len(kept),
@@ -66,31 +68,68 @@ def make_report(
             "unique_correct": sum(one.correct for one in kept),
         },
         "dropped_by_reason": dict(Counter(row["reason"] for row in dropped).most_common()),
+        **_spent(client, meter),
+        "dropped": dropped,
+    }  # fmt: skip
+
+
+def make_critique_report(read: int, critiques: Sequence[Critique], client: Client, meter: Meter) -> dict[str, Any]:
+    """Counts what happened to the problems whose programs were to be broken; `failed` says how the broken ones fail."""
+    kept = [one for one in critiques if not one.dropped]
+    dropped = [{"id": one.problem.id, "reason": one.dropped, "detail": one.detail} for one in critiques if one.dropped]
+    return {
+        "read": read,
+        "kept": len(kept),
+        "failed": dict(Counter(one.failed for one in kept).most_common()),
+        "dropped_by_reason": dict(Counter(row["reason"] for row in dropped).most_common()),
+        **_spent(client, meter),
+        "dropped": dropped,
+    }
+
+
+def _spent(client: Client, meter: Meter) -> dict[str, Any]:
+    """Replies, tokens and cost: all that the data need, and what this run has paid for."""
+    cost = meter.prices.cost(meter.prompt_tokens, meter.completion_tokens)
+    paid = meter.prices.cost(meter.paid_prompt_tokens, meter.paid_completion_tokens)
+    return {
         "tokens": {"prompt": meter.prompt_tokens, "completion": meter.completion_tokens, "cost": cost},
         "this_run": {
             **asdict(client.counts), "prompt_tokens": meter.paid_prompt_tokens,
             "completion_tokens": meter.paid_completion_tokens, "cost": paid,
         },
         "replies_without_token_counts": meter.uncounted,
-        "dropped": dropped,
     }  # fmt: skip
 
 
 def print_report(report: Mapping[str, Any], unusable: Sequence[Mapping[str, str]]) -> None:
-    """Prints a small table, and the first replies that could not be used."""
-    table = Table(title="APPS and MBPP as C++ problems", title_justify="left", show_header=False)
+    """Prints a small table about C++ problems, and the first replies that could not be used."""
+    samples = report["samples"]
+    rows = {f"  tests verified by the {name}": count for name, count in sorted(report["verified"].items())}
+    rows |= {
+        "programs sampled at T = 1": samples["drawn"],
+        "  without exact duplicates": samples["unique"],
+        "  of which pass the tests": samples["unique_correct"],
+    }
+    _print("APPS and MBPP as C++ problems", report, rows, unusable)
+
+
+def print_critique_report(report: Mapping[str, Any], unusable: Sequence[Mapping[str, str]]) -> None:
+    """Prints a small table about broken programs, and the first replies that could not be used."""
+    _print("broken programs and critiques", report, {f"  {key}": n for key, n in report["failed"].items()}, unusable)
+
+
+def _print(
+    title: str, report: Mapping[str, Any], rows: Mapping[str, int], unusable: Sequence[Mapping[str, str]]
+) -> None:
+    table = Table(title=title, title_justify="left", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     table.add_row("problems read", f"{report['read']:,}")
     for reason, count in report["dropped_by_reason"].items():
         table.add_row(f"dropped: {WHY[reason]}", f"{count:,}")
     table.add_row("kept", f"{report['kept']:,}")
-    for name, count in sorted(report["verified"].items()):
-        table.add_row(f"  tests verified by the {name}", f"{count:,}")
-    samples = report["samples"]
-    table.add_row("programs sampled at T = 1", f"{samples['drawn']:,}")
-    table.add_row("  without exact duplicates", f"{samples['unique']:,}")
-    table.add_row("  of which pass the tests", f"{samples['unique_correct']:,}")
+    for name, count in rows.items():
+        table.add_row(name, f"{count:,}")
     now, tokens = report["this_run"], report["tokens"]
     table.add_row("replies: new, from disk", f"{now['fresh']:,}, {now['cached']:,}")
     table.add_row("replies: malformed, refused, tried again", f"{now['malformed']}, {now['refused']}, {now['retries']}")

@@ -40,11 +40,15 @@ class CodeFiles(CodeSource):
         Raises:
             PlmError: If there is no such data or a row is not as it must be; the text names file, row and column.
         """
-        problems = self._read(self.path, tests_needed=True)
+        problems = self.problems()
         if missing := sum(not problem.reference for problem in problems):
             say(f"{self.path}: {missing} of {len(problems)} problems have no reference: they can be measured only")
         splits = split_by_group(problems, seed)
         return {**splits, "corpus": self._read(self.corpus, tests_needed=False)} if self.corpus else splits
+
+    def problems(self) -> list[Problem]:
+        """All problems of `path`, in their order; raises as `load` does."""
+        return self._read(self.path, tests_needed=True)
 
     def _read(self, path: str, *, tests_needed: bool) -> list[Problem]:
         first: dict[str, str] = {}
