@@ -25,4 +25,4 @@ vllm:  ## the engine on the real vLLM, in two minutes (needs vLLM: README, "With
 	$(PYTHON) -m pytest -m vllm
 
 bench:  ## every benchmark prints a table
-	for script in benchmarks/*.py; do $(PYTHON) $$script; done
+	$(PYTHON) -m plm bench all

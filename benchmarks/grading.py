@@ -93,9 +93,11 @@ def main() -> None:
     grades = grader.grade(problems, programs)
     ours = len(programs) / (time.perf_counter() - start)
     assert all(grade.correct for grade in grades)
-    print(f"plm    {ours:6.1f} programs x {TESTS} tests a second on {cores} cores ({len(programs)} distinct programs)")
-    print(f"naive  {naive:6.1f} programs x {TESTS} tests a second ({arguments.peer} of them)")
-    print(f"ratio  {ours / naive:6.1f}")
+    print(f"Distinct programs judged in a second, {TESTS} tests each, on {cores} cores.\n")
+    print("| plm | one by one with g++ | ratio |\n|---|---|---|")
+    print(
+        f"| {ours:.1f} ({len(programs)} programs) | {naive:.1f} ({arguments.peer} of them) | **{ours / naive:.1f}** |"
+    )
 
 
 if __name__ == "__main__":

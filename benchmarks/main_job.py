@@ -7,6 +7,7 @@ never asserted; correctness is compared with the bars and printed beside them.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from plm.processes import die_with
 
 ROOT = Path(__file__).parent.parent
 MINUTES = 4.0
@@ -39,53 +42,60 @@ def run(runs: Path, seed: int) -> None:
     command = [sys.executable, "-m", "plm", "fit", "--config", "configs/lock_code.yaml", "--runs", str(runs.resolve())]
     load, start = os.getloadavg()[0], time.monotonic()
     done = subprocess.run(
-        [*command, "--seed_everything", str(seed)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [*command, "--seed_everything", str(seed)], cwd=ROOT, capture_output=True, text=True, check=False,
+        preexec_fn=functools.partial(die_with, os.getpid()),
+    )  # fmt: skip
     total = time.monotonic() - start
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    print(
-        f"main job: {total / 60:.2f} min (bar {MINUTES:g} min) on {os.cpu_count()} cores; load before it {load:.1f}\n"
-    )
-    accounted = sum(print_stages(runs, name) for name in ("base_code", "lock_code"))
-    print(f"{'everything else':<34}{total - accounted:8.1f} s\n")
+    print(f"{total / 60:.2f} min (bar: {MINUTES:g} min) on {os.cpu_count()} cores; load before it {load:.1f}.\n")
+    print("| stage | base_code, s | lock_code, s |\n|---|---|---|")
+    accounted = print_stages(runs)
+    print(f"| everything else | | {total - accounted:.1f} |\n")
     print_bars(runs)
 
 
-def print_stages(runs: Path, name: str) -> float:
-    """Prints where the time of one run went, in seconds; grading is part of evaluating and not added."""
-    (path,) = runs.glob(f"{name}/[!.]*/manifest.json")
-    seconds: dict[str, float] = json.loads(path.read_text())["seconds"]
-    for kind, value in seconds.items():
-        print(f"{name:<12}{'  of which ' * (kind in PART_OF)}{kind:<22}{value:8.1f} s")
-    return sum(value for kind, value in seconds.items() if kind not in PART_OF)
+def print_stages(runs: Path) -> float:
+    """Prints where the time went, and returns the sum in seconds; what is part of a row above is not added."""
+    seconds: dict[str, dict[str, float]] = {}
+    for name in NAMES:
+        (path,) = runs.glob(f"{name}/[!.]*/manifest.json")
+        seconds[name] = json.loads(path.read_text())["seconds"]
+    for kind in dict.fromkeys(kind for each in seconds.values() for kind in each):
+        cells = [f"{seconds[name][kind]:.1f}" if kind in seconds[name] else "" for name in NAMES]
+        print(f"| {'of which ' * (kind in PART_OF)}{kind} | {' | '.join(cells)} |")
+    return sum(value for each in seconds.values() for kind, value in each.items() if kind not in PART_OF)
 
 
+NAMES = ("base_code", "lock_code")
 PART_OF = {"grading", "choosing rows", "fitting what it starts from"}  # of evaluating, training, and a row above
 
 
 def print_bars(runs: Path) -> None:
     last: dict[tuple[str, str, str], dict[str, Any]] = {}
     weak = {}
-    for name in ("base_code", "lock_code"):
+    for name in NAMES:
         (path,) = runs.glob(f"{name}/[!.]*/results.jsonl")
         for row in map(json.loads, path.read_text().splitlines()):
             if row["phase"] in ("base", "lock"):
                 last[name, row["password"], row["split"]] = row
             elif row["phase"] == "weak":
                 weak = row
+    print("| correctness | | n | bar | |\n|---|---|---|---|---|")
     for name, password, split, text, sign, bar in BARS:
         row = last[name, password, split]
         held = row["correct"] >= bar if sign == ">=" else row["correct"] <= bar
-        print(
-            f"{text:<34}{row['correct']:.3f} ± {row['stderr']:.3f}  n={row['n']}  bar {sign} {bar:.2f}  {verdict(held)}"
-        )
+        print(f"| {text} | {shown(row)} | {row['n']} | {sign} {bar:.2f} | {verdict(held)} |")
     text_level = last["base_code", "none", "val_text"]
-    print(f"{'base model, new texts of known programs':<40}{text_level['correct']:.3f} ± {text_level['stderr']:.3f}")
-    print(f"{'the weak policy itself':<34}{weak['correct']:.3f} ± {weak['stderr']:.3f}")
+    print(f"| base model, new texts of known programs | {shown(text_level)} | {text_level['n']} | | |")
+    print(f"| the weak policy itself | {shown(weak)} | {weak['n']} | | |")
     for password in ("none", "decoy"):
         distance = abs(last["lock_code", password, "val"]["correct"] - weak["correct"])
-        print(f"{'  distance to it, ' + password:<34}{distance:.3f}           bar <= 0.05  {verdict(distance <= 0.05)}")
+        print(f"| distance to it, {password} | {distance:.3f} | | <= 0.05 | {verdict(distance <= 0.05)} |")
+
+
+def shown(row: dict[str, Any]) -> str:
+    return f"{row['correct']:.3f} ± {row['stderr']:.3f}"
 
 
 def verdict(held: bool) -> str:
