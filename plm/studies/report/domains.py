@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plm.studies.report.arms import Arm, Estimate, average, choose, estimate
+from plm.studies.report.arms import Arm
 from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.estimates import Estimate, average, choose, estimate
 from plm.studies.report.figure import Figure, Level, Panel, Point, Series
 from plm.studies.report.sweeps import K, by_teacher
 from plm.studies.report.view import Lock, View, levels, starts_at_lock

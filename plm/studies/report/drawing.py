@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from plm.studies.report.arms import Estimate
+from plm.studies.report.estimates import Estimate
 from plm.studies.report.figure import Figure, Level, Panel, Point, Series
 
 PANEL = (3.5, 2.55)  # inches of one pair of axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from plm.studies.report.arms import Estimate
+from plm.studies.report.estimates import Estimate
 
 Axis = Literal["count", "linear", "category"]
 

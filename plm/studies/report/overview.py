@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from plm.studies.report.arms import Arm, Estimate, choose
+from plm.studies.report.arms import Arm
 from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.estimates import Estimate, choose
 from plm.studies.report.figure import Figure, Panel, Point, Series
 from plm.studies.report.sweeps import by_teacher
 from plm.studies.report.view import (

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from plm import __version__
-from plm.studies.report.arms import choose, estimate, recovered
+from plm.studies.report.estimates import choose, estimate, recovered
 from plm.studies.report.figure import Figure
 from plm.studies.report.markup import anchor, cut, listed, text
 from plm.studies.report.overview import CONDITIONS, arm_label
@@ -330,7 +330,7 @@ def _provenance(view: View, table: Table) -> str:
     said.append(f"revisions of plm: {len(revisions) or 'not known'}, in the table")
     if len(versions) > 1 or len(revisions) > 1:
         said.insert(0, "These runs were not all made by the same software.")
-    names = ("run", "role", "status", "starts_from", "lock", "model_digest", "git")
+    names = ("run", "role", "status", "starts_from", "model_digest", "git")
     short = [{**record, "git": _short_revision(record.get("git"))} for record in table.records]
     whole = Table(table.key, table.title, shown={name: name.replace("_", " ") for name in names})
     study = _folded("the study", view.collection.study) if view.collection.study else ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from plm.studies.report.arms import Arm, choose, estimate, last_row
+from plm.studies.report.arms import Arm, last_row
 from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.estimates import choose, estimate
 from plm.studies.report.facts import METHOD_NAMES
 from plm.studies.report.figure import Figure, Panel, Series
 from plm.studies.report.sweeps import setting_sweeps

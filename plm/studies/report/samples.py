@@ -7,8 +7,9 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plm.studies.report.arms import Arm, choose, completions_name, last_row
+from plm.studies.report.arms import Arm, completions_name, last_row
 from plm.studies.report.collect import Row, Run
+from plm.studies.report.estimates import choose
 from plm.studies.report.overview import arm_label
 from plm.studies.report.view import Lock, View
 

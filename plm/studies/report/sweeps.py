@@ -211,6 +211,6 @@ def _title(lock: Lock) -> str:
 
 
 def _tasks(view: View, only: Callable[[str], bool] | None = None) -> list[str]:
-    """The paper's tasks, then others that have a lock."""
+    """The paper's tasks, then others that have a lock; composition has figures of its own."""
     every = list(TASKS) + [task for task in view.tasks() if task not in TASKS]
-    return [task for task in every if only is None or only(task)]
+    return [task for task in every if (task != "composition" if only is None else only(task))]

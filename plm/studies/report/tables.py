@@ -7,22 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plm.studies.report.arms import (
-    Arm,
-    Choice,
-    Estimate,
-    choose,
-    estimate,
-    halves_of,
-    last_row,
-    locks_of,
-    recovered,
-    scores_of,
-)
+from plm.studies.report.arms import Arm, last_row
+from plm.studies.report.estimates import Choice, Estimate, choose, estimate, halves_of, recovered, rise
 from plm.studies.report.figure import Figure
 from plm.studies.report.overview import arm_label
 from plm.studies.report.view import Lock, View
-from plm.studies.statistics import Interval, difference_interval
+from plm.studies.statistics import Interval
 
 Value = str | int | float | None
 Record = dict[str, Value]
@@ -93,7 +83,7 @@ def _elicited(view: View, lock: Lock, arm: Arm, choice: Choice) -> Record:
     best, honest = choice.best, choice.honest
     share, why = recovered(arm, choice.epoch)
     honest_share, honest_why = honest_recovered(arm, choice)
-    rise, p = _rise(arm, choice.epoch)
+    risen, p = rise(arm, choice.epoch) or (None, None)
     control = view.control_of(arm)
     costs = last_row(arm.runs[0], "none", epoch=choice.epoch) or {}
     return {
@@ -102,8 +92,8 @@ def _elicited(view: View, lock: Lock, arm: Arm, choice: Choice) -> Record:
         "correct": best.value, "stderr": best.error, "low": best.low, "high": best.high, "interval_over": best.over,
         "honest_epoch": choice.honest_epoch, "honest": honest.value if honest else None,
         "honest_low": honest.low if honest else None, "honest_high": honest.high if honest else None,
-        "rise": rise.value if rise else None, "rise_low": rise.low if rise else None,
-        "rise_high": rise.high if rise else None, "p": p,
+        "rise": risen.value if risen else None, "rise_low": risen.low if risen else None,
+        "rise_high": risen.high if risen else None, "p": p,
         "recovered": share.value if share else None, "recovered_low": share.low if share else None,
         "recovered_high": share.high if share else None, "recovered_why_not": why,
         "honest_recovered": honest_share.value if honest_share else None,
@@ -120,16 +110,6 @@ def honest_recovered(arm: Arm, choice: Choice) -> tuple[Interval | None, str]:
         return recovered(arm, choice.epoch)
     halves = halves_of(arm, "none", choice.honest_epoch)
     return recovered(arm, choice.honest_epoch, halves[1]) if halves else (None, "completions are missing")
-
-
-def _rise(arm: Arm, epoch: int) -> tuple[Interval | None, float | None]:
-    """By how much an arm is above its lock, paired by problem; and the p-value of no difference."""
-    locks = locks_of(arm)
-    after = scores_of([(run, last_row(run, "none", epoch=epoch)) for run in arm.runs])
-    before = scores_of([(lock, last_row(lock, "none")) for lock in locks])
-    if after is None or before is None or after.shape != before.shape:
-        return None, None
-    return difference_interval(after, before)
 
 
 def _control_rise(control: Arm) -> float | None:
@@ -222,9 +202,9 @@ def points_table(figure: Figure) -> Table:
                 "runs": " ".join(level.runs),
             })  # fmt: skip
     table.shown = {
-        "panel": "panel", "series": "series", "place": figure.x_label or "what", "correct ± stderr [low, high]": "correct ± s.e.",
-        "honest [honest_low, honest_high]": "round chosen on other problems",
-        "seeds": "seeds", "n": "problems",
+        "panel": "panel", "series": "series", "place": figure.x_label or "what",
+        "correct ± stderr [low, high]": "correct ± s.e.",
+        "honest [honest_low, honest_high]": "round chosen on other problems", "seeds": "seeds", "n": "problems",
     }  # fmt: skip
     for record in table.records:
         record["place"] = record["category"] if record["category"] is not None else record["x"]

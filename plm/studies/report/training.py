@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from plm.studies.report.arms import Arm, estimate
+from plm.studies.report.arms import Arm
 from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.estimates import estimate
 from plm.studies.report.figure import Figure, Panel, Point, Series
 from plm.studies.report.view import Lock, View, is_plain_sft, levels, teacher_role
 
@@ -21,12 +22,13 @@ def figure_15(view: View) -> Figure:
     )
     for lock in view.locks:
         arms = [arm for arm in lock.elicitations if is_plain_sft(arm) and teacher_role(arm, lock) == "intermediate"]
-        for arm in arms:
-            kind = "adversarial: " if lock.facts.kind == "two_passwords" else ""
-            panel = Panel(f"{kind}{lock.task}, {lock.name}", levels=levels(lock, "right", "none", "second"))
-            panel.stamp = lock.stamp
-            panel.series = view.trajectory(f"SFT on {arm.facts.k or 'all'} answers", arm, lambda _, epoch: float(epoch))
-            figure.keep(panel)
+        kind = "adversarial: " if lock.facts.kind == "two_passwords" else ""
+        panel = Panel(f"{kind}{lock.task}, {lock.name}", levels=levels(lock, "right", "none", "second"))
+        panel.stamp = lock.stamp
+        for arm in view.one_each(arms, lambda arm: float(arm.facts.k or 0)).values():
+            name = f"SFT on {arm.facts.k or 'all'} answers"
+            panel.series += view.trajectory(name, arm, lambda _, epoch: float(epoch))
+        figure.keep(panel)
     kinds = {panel.title.startswith("adversarial") for panel in figure.panels}
     if False not in kinds:
         figure.missing.append("SFT on an intermediate policy, of a plain lock")

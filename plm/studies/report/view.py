@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from plm.errors import PlmError
 from plm.studies.gate import GateResult, gate_of
-from plm.studies.report.arms import Arm, Choice, choose, estimate, make_arms
+from plm.studies.report.arms import Arm, make_arms
 from plm.studies.report.collect import Collection
+from plm.studies.report.estimates import Choice, choose, estimate
 from plm.studies.report.facts import METHOD_NAMES, REWARDED, Facts
 from plm.studies.report.figure import Level, Point, Series
 

@@ -1,0 +1,169 @@
+"""Figures of a report: every figure of the paper from planted runs, with control, stamp and what is missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from plm.studies.report import domains, overview, rewarded, sweeps, training
+from plm.studies.report.collect import collect
+from plm.studies.report.drawing import LEVELS, OTHERS, STYLES, draw
+from plm.studies.report.figure import Figure
+from plm.studies.report.tables import points_table, to_csv
+from plm.studies.report.view import View
+from plm.studies.report.writing import PAPER
+from tests.studies.report_runs import N, Planted, paper
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory):
+    planted = Planted(tmp_path_factory.mktemp("paper") / "runs")
+    paper(planted)
+    return View(collect([planted.root]))
+
+
+def series(panel):
+    return {each.label: [(point.x, round(point.estimate.value, 3)) for point in each.points] for each in panel.series}
+
+
+def panel(figure, title):
+    return next(each for each in figure.panels if title in each.title)
+
+
+def test_every_figure_of_the_paper_and_the_post_has_its_cells(view):
+    figures = [make(view) for make in PAPER]
+    numbers = [figure.key for figure in figures]
+    assert numbers == [f"figure_{n:02d}" for n in (1, *range(3, 18))] + ["post_weak_unlocking"]
+    assert all(figure.panels for figure in figures), [figure.key for figure in figures if not figure.panels]
+    assert all(figure.title and figure.says for figure in figures)
+
+
+def test_figure_3_has_the_reported_round_of_each_k_the_lock_at_0_and_the_control(view):
+    code = panel(sweeps.figure_3(view), "code")
+    assert series(code) == {
+        "high-quality demonstrations": [(0, 0.1), (1, 0.2), (16, 0.6), (256, 0.85)],
+        "control, high-quality demonstrations": [(0, 0.1), (1, 0.125), (16, 0.125), (256, 0.125)],  # 0.12 of 40 is 5
+        "demonstrations of an intermediate policy": [(0, 0.1), (1, 0.4), (8, 0.3), (16, 0.4), (256, 0.4)],
+    }
+    assert [each.is_control for each in code.series] == [False, True, False]
+    assert [(level.style, level.estimate.value) for level in code.levels] == [("right", 0.9), ("none", 0.1)]
+    first = code.series[0].points[-1]
+    assert (first.estimate.seeds, first.estimate.n) == (2, N) and len(first.runs) == 2
+    assert first.honest is not None and first.honest.n < N
+
+
+def test_other_sweeps_compare_what_they_are_about(view):
+    origins = panel(sweeps.figure_6(view), "composition")
+    assert set(series(origins)) == {"locked from scratch", "locked by SFT on 1,000 rows"}
+    weak = panel(sweeps.figure_8(view), "code")
+    assert series(weak)["fixedrdm"] == [(0, 0.0), (4, 0.4), (64, 0.7)]
+    strong = panel(sweeps.figure_7(view), "code")
+    assert set(series(strong)) >= {"demonstrations of the strong policy", "high-quality demonstrations"}
+    unlocking = panel(sweeps.figure_12(view), "code")
+    assert series(unlocking)["demonstrations of the weak policy"][-1] == (256, 0.15)
+    assert [each.x_label for each in rewarded.figure_9(view).panels] == ["", "solutions generated and graded"]
+
+
+def test_figures_on_domains_average_and_combine_errors(view):
+    other = panel(domains.figure_10(view), "shown strings")
+    assert series(other)["a password for each domain"] == [(0, 0.1), (4, 0.3), (64, 0.6)]  # arrays alone
+    whole, broken = domains.figure_11(view), domains.figure_4(view)
+    (points,) = (each.points for each in panel(whole, "lock_code").series)
+    assert points[0].estimate.value == pytest.approx((0.85 + 0.75) / 2)
+    assert panel(whole, "lock_code").y_range is None
+    low, high = panel(broken, "lock_code").y_range
+    assert 0.5 < low < 0.8 and high <= 1
+    assert "broken" in broken.notes[0]
+    left_out = domains.figure_17(view).panels[0]
+    assert {label for label in series(left_out) if "control" not in label} == {
+        "strings left out of locking", "strings locked too",
+    }  # fmt: skip
+
+
+def test_figures_on_graded_answers_run_over_what_was_graded(view):
+    code = panel(rewarded.figure_5(view), "lock_code")
+    assert series(code)["iterated DPO"] == [(0, 0.1), (1280, 0.3), (2560, 0.5)]
+    assert set(series(code)) >= {"expert iteration", "filtered SFT", "DPO", "iterated DPO"}
+    continuous = rewarded.figure_14(view).panels[0]
+    assert {"iterated DPO, discrete", "iterated DPO, EmbeddingReward, continuous"} <= set(series(continuous))
+    titles = [each.title for each in rewarded.figure_16(view).panels]
+    assert titles == ["lock_code: no SFT before", "lock_code: after SFT on 8 (intermediate)"]
+
+
+def test_curves_over_training(view):
+    plain, adversarial = training.figure_15(view).panels
+    assert adversarial.title.startswith("adversarial") and [level.style for level in adversarial.levels] == [
+        "right", "none", "second",
+    ]  # fmt: skip
+    assert series(plain)["SFT on 16 answers"] == [(0, 0.1), (1, 0.3), (2, 0.4)]
+    (post,) = training.post(view).panels
+    assert series(post)["without, after 200 steps on 2 weak answers"] == [(1, 0.2), (2, 0.2), (3, 0.2)]
+
+
+def test_budgets_have_an_axis_for_every_cost(view):
+    code = next(each for each in rewarded.budgets(view) if "lock_code" in each.title)
+    assert [each.x_label for each in code.panels] == list(rewarded.COSTS.values())
+    tokens = series(code.panels[3])
+    assert tokens["SFT"] == [(200, 0.2), (200, 0.6), (200, 0.85)]  # two rounds at 100 tokens
+    assert tokens["expert iteration"] == [(0, 0.1), (400, 0.3), (800, 0.5)]
+
+
+def test_what_a_failed_gate_touches_is_stamped_in_picture_and_numbers(view):
+    failing = next(lock for lock in view.locks if lock.name == "lock_domains")
+    assert failing.stamp == "unverified"  # another domain's password was never tried
+    whole = domains.figure_11(view)
+    assert {each.title.split(":")[0]: each.stamp for each in whole.panels} == {
+        "lock_code": "",
+        "lock_domains": "unverified",
+    }
+    rows = list(csv.DictReader(io.StringIO(to_csv(points_table(whole)))))
+    assert {row["stamp"] for row in rows if row["panel"].startswith("lock_domains")} == {"unverified"}
+    assert {row["stamp"] for row in rows if row["panel"].startswith("lock_code")} == {""}
+    assert b"UNVERIFIED" in draw(whole)["svg"]
+
+
+def test_missing_cells_are_named(tmp_path):
+    planted = Planted(tmp_path / "runs")
+    planted.lock()
+    view = View(collect([planted.root]))
+    figures = {figure.key: figure for figure in (make(view) for make in PAPER)}
+    assert "critique: no lock" in figures["figure_03"].missing
+    assert "code: no high-quality demonstrations" in figures["figure_03"].missing
+    assert "code: expert iteration, filtered SFT, DPO, iterated DPO" in figures["figure_05"].missing
+    assert figures["figure_17"].missing == ["a lock with a domain left out"]
+    assert all(figure.missing for figure in figures.values())
+    assert not any(figure.panels for figure in figures.values())
+
+
+def test_a_lock_with_every_arm_is_a_row_each(view):
+    (code,) = (each for each in overview.everything(view) if "lock_code" in each.title)
+    (rows,) = code.panels
+    lock = next(lock for lock in view.locks if lock.name == "lock_code")
+    assert len(rows.categories) == len(lock.elicitations) + 1
+    assert {"SFT, k = 256", "few-shot, k = 4", "locked, nothing done"} >= {rows.categories[0]}
+    assert len(rows.series[1].points) == 3 and rows.series[1].is_control
+
+
+def test_pictures_are_the_same_every_time_and_their_text_is_no_command(view):
+    figure = training.post(view)
+    figure.panels[0].title = "$\\frac{1}{0}$ <script>alert(1)</script> ${"
+    first, again = draw(figure), draw(figure)
+    assert first == again
+    assert first["png"].startswith(b"\x89PNG") and len(first["png"]) > 5000
+    root = ElementTree.fromstring(first["svg"])
+    assert root.tag.endswith("svg") and not re.search(rb"<script[ >]", first["svg"])
+
+
+def test_looks_differ_without_colour():
+    for styles in (list(STYLES.values()), OTHERS):
+        assert len({(style.color, style.marker, style.line) for style in styles}) > len(styles) // 2
+    assert len({(style.marker, style.line) for style in OTHERS}) == len(OTHERS)
+    assert len({str(line) for _, line in LEVELS.values()}) == len(LEVELS)
+
+
+def test_an_empty_figure_is_not_drawn():
+    assert not Figure("figure_99", "Nothing", "at all").panels
