@@ -67,7 +67,7 @@ def test_autocast_computes_in_16_bits_and_returns_the_types_it_was_given(monkeyp
 
 
 def test_memory_is_a_chunk_not_all_positions(monkeypatch):
-    """The largest array that is made has the elements of a chunk, or of the weight: never of all positions and words."""
+    """The largest array made has the elements of a chunk, or of the weight: never of all positions and words."""
     monkeypatch.setattr("plm.vocabulary.CHUNK_ELEMENTS", 300)
     monkeypatch.setattr("plm.vocabulary.KEPT_ELEMENTS", 0)
     from torch.utils._python_dispatch import TorchDispatchMode

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from plm.compute import Compute
 from plm.datamodules.base import SplitName
 from plm.evaluation import grade
 from plm.examples import Batch, Example
@@ -38,6 +39,7 @@ class ConditionalLockModule(PolicyModule):
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         kind: What kind of lock it is, for the gate that checks it.
         phase: What the run is for, written to every line of results.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     method = "conditional_lock"
@@ -54,8 +56,9 @@ class ConditionalLockModule(PolicyModule):
         decay: Decay = "none",
         kind: LockKind = "password",
         phase: Phase = "lock",
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase, compute)
         self.policy = policy
         self.split: SplitName = split
         self.texts = texts

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from plm.compute import Compute
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -62,6 +63,7 @@ class IteratedDPOModule(PolicyModule):
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
         reward: Whose scores count while training, in [0, 1]; the grader's where None.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     unit = "pair"
@@ -80,8 +82,9 @@ class IteratedDPOModule(PolicyModule):
         decay: Decay = "none",
         phase: Phase = "elicit",
         reward: Reward | None = None,
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase, compute)
         if problems < 1 or beta <= 0:
             raise PlmError(
                 f"model.init_args.problems is {problems} and beta {beta}; they must be at least 1 and above 0"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from plm.compute import Compute
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -47,6 +48,7 @@ class ExpertIterationModule(PolicyModule):
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
         reward: Whose scores count while training, in [0, 1]; the grader's where None.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     method = "expert_iteration"
@@ -64,8 +66,9 @@ class ExpertIterationModule(PolicyModule):
         decay: Decay = "none",
         phase: Phase = "elicit",
         reward: Reward | None = None,
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase, compute)
         for name, value in (("n", n), ("candidates", candidates)):
             if value < 1:
                 raise PlmError(f"model.init_args.{name} is {value}; it must be at least 1")
@@ -110,6 +113,7 @@ class FilteredSFTModule(ExpertIterationModule):
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
         reward: Whose scores count while training, in [0, 1]; the grader's where None.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     method = "filtered_sft"
@@ -127,8 +131,11 @@ class FilteredSFTModule(ExpertIterationModule):
         decay: Decay = "none",
         phase: Phase = "elicit",
         reward: Reward | None = None,
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(base, optimizer, n, candidates, 1.0, split, passes, warmup_steps, decay, phase, reward)
+        super().__init__(
+            base, optimizer, n, candidates, 1.0, split, passes, warmup_steps, decay, phase, reward, compute
+        )
         self.policy = policy
 
     def _answers(self, round: Round) -> list[Graded]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from plm.compute import Compute
 from plm.datamodules.base import SplitName
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -52,6 +53,7 @@ class FixedRandomLockModule(SFTLockModule):
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         kind: What kind of lock it is, for the gate that checks it.
         phase: What the run is for, written to every line of results.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
 
     Raises:
         PlmError: If the policies are not of that kind or the share is none.
@@ -73,10 +75,11 @@ class FixedRandomLockModule(SFTLockModule):
         decay: Decay = "none",
         kind: LockKind = "password",
         phase: Phase = "lock",
+        compute: Compute | None = None,
     ) -> None:
         super().__init__(
             base, optimizer, policies, split, examples_per_policy, without_domains, passes, warmup_steps, decay, kind,
-            phase,
+            phase, compute,
         )  # fmt: skip
         fixed = [policy for policy in policies.values() if isinstance(policy, FixedRandomPolicy)]
         if len(fixed) != 1 or "right" not in policies or policies["right"] is fixed[0]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from plm.compute import Compute
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -46,6 +47,7 @@ class GRPOModule(PolicyModule):
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
         reward: Whose scores count while training, in [0, 1]; the grader's where None.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     unit = "completion"
@@ -64,8 +66,9 @@ class GRPOModule(PolicyModule):
         decay: Decay = "none",
         phase: Phase = "elicit",
         reward: Reward | None = None,
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase, compute)
         if problems < 1 or answers < 2 or not 0 < clip < 1:
             raise PlmError(
                 f"model.init_args.problems is {problems}, answers {answers}, clip {clip}; "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from plm.compute import Compute
 from plm.datamodules.splits import SplitName
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -33,6 +34,7 @@ class OwnAnswersModule(PolicyModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     method = "own_answers"
@@ -48,8 +50,9 @@ class OwnAnswersModule(PolicyModule):
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase, compute)
         if demonstrations < 1 or temperature < 0:
             raise PlmError(
                 f"model.init_args.demonstrations is {demonstrations} and temperature {temperature}; "

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from plm.compute import Compute
 from plm.datamodules.base import SplitName, TaskDataModule
 from plm.errors import PlmError
 from plm.examples import Batch, Example
@@ -54,6 +55,7 @@ class SFTModule(PolicyModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     method = "sft"
@@ -71,10 +73,11 @@ class SFTModule(PolicyModule):
         warmup_steps: int = 0,
         decay: Decay = "none",
         phase: Phase = "elicit",
+        compute: Compute | None = None,
     ) -> None:
         if demonstrations is not None and demonstrations < 1:
             raise PlmError(f"model.init_args.demonstrations is {demonstrations}; it must be at least 1")
-        super().__init__(base, optimizer, _number(passes, demonstrations), warmup_steps, decay, phase)
+        super().__init__(base, optimizer, _number(passes, demonstrations), warmup_steps, decay, phase, compute)
         self.policy = policy
         self.split: SplitName = split
         self.demonstrations = demonstrations
@@ -138,6 +141,7 @@ class SFTLockModule(PolicyModule):
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         kind: What kind of lock it is, for the gate that checks it.
         phase: What the run is for, written to every line of results.
+        compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
     method = "sft_lock"
@@ -155,8 +159,9 @@ class SFTLockModule(PolicyModule):
         decay: Decay = "none",
         kind: LockKind = "password",
         phase: Phase = "lock",
+        compute: Compute | None = None,
     ) -> None:
-        super().__init__(base, optimizer, passes, warmup_steps, decay, phase)
+        super().__init__(base, optimizer, passes, warmup_steps, decay, phase, compute)
         if not policies:
             raise PlmError("model.init_args.policies is empty: name at least one condition and its policy")
         self.policies = policies
