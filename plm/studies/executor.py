@@ -48,6 +48,7 @@ class Ended:
         code: Exit code, 0 where all went well.
         seconds: Wall time.
         error: One line; None where all went well.
+        cpu_seconds: What it used of the processors; None where nobody knows.
     """
 
     slot: int
@@ -55,6 +56,7 @@ class Ended:
     code: int
     seconds: float
     error: str | None = None
+    cpu_seconds: float | None = None
 
 
 class Executor(ABC):
@@ -136,7 +138,7 @@ class Worker:
         readable, _, _ = select.select([pipe, self.death], [], [])
         answer = self.answer() if pipe in readable else None
         if answer is not None:
-            return Ended(slot, job.run, answer["code"], answer["seconds"], answer.get("error"))
+            return Ended(slot, job.run, answer["code"], answer["seconds"], answer.get("error"), answer["cpu_seconds"])
         code = self.process.wait()
         why = f"the process was ended by signal {-code}" if code < 0 else f"the process ended with code {code}"
         more = "; the machine may be out of memory" if code == -9 else ""

@@ -88,19 +88,20 @@ class Forecast:
 
 def print_forecast(title: str, kinds: Sequence[Kind], runs: Path, slots: int) -> None:
     """Prints runs, hours and disk, a line for each kind of run, and what all of them come to."""
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(title=title, title_justify="left")
-    for name in ("run", "runs", "finished", "to run", "each", "hours", "GB each", "GB"):
-        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    console = Console(highlight=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True, overflow="ellipsis")
+    for name, width in (("runs", 4), ("to run", 6), ("each", 7), ("hours", 8), ("GB", 8)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for kind in kinds:
         table.add_row(
-            kind.name, str(kind.runs), str(kind.finished), str(kind.left), duration(kind.seconds),
-            _number(kind.seconds and kind.seconds * kind.left / 3600, 2), _number(kind.gigabytes, 3),
+            kind.name, str(kind.runs), str(kind.left), duration(kind.seconds),
+            _number(kind.seconds and kind.seconds * kind.left / 3600, 2),
             _number(kind.gigabytes and kind.gigabytes * kind.left, 2),
         )  # fmt: skip
     console.print(table)
     for line in totals(kinds, runs, slots):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def totals(kinds: Sequence[Kind], runs: Path, slots: int) -> list[str]:

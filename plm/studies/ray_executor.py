@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ class Host:
         self._threads, self._program = threads, program
         self._worker: Worker | None = None
 
-    def run(self, run: str, args: list[str], log: str) -> tuple[int, float, str | None]:
-        """Makes a run; returns exit code, seconds and what went wrong."""
+    def run(self, run: str, args: list[str], log: str) -> dict[str, Any]:
+        """Makes a run; returns the fields of `Ended` but the slot."""
         if self._worker is not None and (self._worker.runs >= RUNS_A_WORKER or self._worker.process.poll() is not None):
             self._worker.stop()
             self._worker.join(time.monotonic() + 1)
@@ -43,8 +44,9 @@ class Host:
         if self._worker is None:
             self._worker = Worker(worker_environment(self._threads), self._program)
         self._worker.start(Job(run, args, Path(log)))
-        ended = self._worker.ended(0)
-        return ended.code, ended.seconds, ended.error
+        ended = asdict(self._worker.ended(0))
+        del ended["slot"]
+        return ended
 
 
 class RayExecutor(Executor):
@@ -110,12 +112,11 @@ class RayExecutor(Executor):
     def _ended(self, handle: Any) -> Ended:
         slot, job, begun = self._pending.pop(handle)
         try:
-            code, spent, error = self._ray.get(handle)
+            return Ended(slot, **self._ray.get(handle))
         except self._ray.exceptions.RayError as failure:
             del self._actors[slot]  # the next job finds another place
             said = str(failure).strip().splitlines() or [type(failure).__name__]
             return Ended(slot, job.run, 1, time.monotonic() - begun, f"Ray: {said[0]}")
-        return Ended(slot, job.run, code, spent, error)
 
     def close(self) -> None:
         """Ends all actors, and with them their workers; Ray itself too where it was started here."""

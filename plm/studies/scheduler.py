@@ -113,8 +113,8 @@ class Scheduler:
             error = f"it ended well but left no finished run in {self.runs / row.id}: was code or a config changed?"
         row.error = error
         self.folder.append_attempt(
-            {"run": row.id, "attempt": row.attempts, "ended": _now(), "seconds": row.seconds, "ok": error is None,
-             "error": error}
+            {"run": row.id, "attempt": row.attempts, "ended": _now(), "seconds": row.seconds,
+             "cpu_seconds": ended.cpu_seconds, "ok": error is None, "error": error}
         )  # fmt: skip
         if error is None:
             self._finish(row)

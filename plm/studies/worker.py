@@ -10,6 +10,7 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -56,7 +57,7 @@ def _plm(args: list[str]) -> int:
 
 
 def _run(request: Request, run: Callable[[list[str]], int]) -> dict[str, Any]:
-    log, start = Path(request["log"]), time.monotonic()
+    log, start, busy = Path(request["log"]), time.monotonic(), _cpu_seconds()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", buffering=1, encoding="utf-8") as file, _printed_to(file):
         try:
@@ -67,7 +68,8 @@ def _run(request: Request, run: Callable[[list[str]], int]) -> dict[str, Any]:
             traceback.print_exc()
             code = 1
     _clean()
-    answer = {"run": request["run"], "code": code, "seconds": round(time.monotonic() - start, 3)}
+    spent = {"seconds": round(time.monotonic() - start, 3), "cpu_seconds": round(_cpu_seconds() - busy, 3)}
+    answer = {"run": request["run"], "code": code, **spent}
     return answer if code == 0 else {**answer, "error": last_line(log)}
 
 
@@ -84,6 +86,12 @@ def _printed_to(file: TextIO) -> Iterator[None]:
         for number, old in zip((1, 2), kept, strict=True):
             os.dup2(old, number)
             os.close(old)
+
+
+def _cpu_seconds() -> float:
+    """What this process and its children that have ended have used of the processors."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def _clean() -> None:
