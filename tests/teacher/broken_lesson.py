@@ -1,4 +1,4 @@
-"""Small problems with correct programs, as `plm prepare code` writes them, and a teacher that breaks them by a script."""
+"""Small problems with correct programs, as `plm prepare code` makes them, and a teacher that breaks them by script."""
 
 import json
 import re
