@@ -17,15 +17,16 @@ from plm.studies.report.markup import cut, text
 from plm.studies.report.view import View
 from tests.browser import CHROMIUM, DRIVER, browser
 from tests.runs import EVALUATION, config, fit, lock, sft
-from tests.studies.report_runs import Planted, paper
+from tests.studies.report_runs import N, Planted, paper
 
-HOSTILE = {
-    "p000": "<script>window.hacked = 1</script>",
-    "p001": "</pre></div></main><img src=x onerror=\"window.hacked = 2\"><svg onload='window.hacked = 3'>",
-    "p002": '<!-- --></style><a href="javascript:window.hacked=4">&lt;&#x3c;script>',
-    "p003": "right\u202etfel \x00\x1b[31m null and escape \u200b\ufeff \U000e0041 end",
-    "p004": "<link rel=stylesheet href=//evil.example/a.css><iframe src=https://evil.example></iframe>" + "A" * 9000,
-}
+HOSTILE = "\n".join([
+    "<script>window.hacked = 1</script>",
+    "</pre></div></main><img src=x onerror=\"window.hacked = 2\"><svg onload='window.hacked = 3'>",
+    "<!-- --></style><a href=\"javascript:window.hacked=4\">&lt;&#x3c;script>",
+    "right\u202etfel \x00\x1b[31m null and escape \u200b\ufeff \U000e0041 end",
+    "<link rel=stylesheet href=//evil.example/a.css><iframe src=https://evil.example></iframe>" + "A" * 9000,
+])  # fmt: skip
+EVERYWHERE = {f"p{index:03d}": HOSTILE for index in range(N)}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def report(tmp_path_factory):
     paper(planted, seeds=(0,))
     hostile = planted.lock("lock_<b onclick=x>hostile", seed=0)
     hostile.results_path.unlink()
-    planted.measure(hostile, 0.9, "right", epoch=1, completions=HOSTILE)
-    planted.measure(hostile, 0.1, epoch=1, completions=HOSTILE)
+    planted.measure(hostile, 0.9, "right", epoch=1, completions=EVERYWHERE)
+    planted.measure(hostile, 0.1, epoch=1, completions=EVERYWHERE)
     assert run(["report", str(planted.root), "--output", str(folder / "report")]) == 0
     return folder / "report"
 

@@ -188,7 +188,8 @@ def recovered(arm: Arm, epoch: int | None = None, only: frozenset[str] | None = 
         return None, "no ceiling: never measured with a password"
     stacks = stacked([after, before, ceiling], only)
     if stacks is None:
-        return None, "completions are missing"
+        is_there = all(_by_problem(run, row) for run, row in (*after, *before, *ceiling))
+        return None, "too few problems in common with the lock" if is_there else "completions are missing"
     elicited, locked, strong = stacks
     interval = recovered_interval(elicited, locked, strong)
     return (interval, "") if interval.defined else (None, "undefined: the gap is not resolved from 0")
