@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from plm.datamodules.mini_code import array_families, number_families, string_families
@@ -14,6 +15,7 @@ FAMILIES: Mapping[str, Family] = {
 HEAD = "#include <bits/stdc++.h>\nusing namespace std;\nlong long "
 
 
+@functools.lru_cache(1024)  # most of a program is its family's own text
 def _indent(code: str, depth: int) -> str:
     return "".join(f"{'  ' * depth}{line}\n" for line in code.splitlines())
 
@@ -39,6 +41,7 @@ def _outer(spec: Spec, family: Family) -> str:
     return _indent("\n".join(line for line in lines if line), 1)
 
 
+@functools.lru_cache(64)  # policies that forget something write few different programs for a problem
 def program(spec: Spec) -> str:
     """The C++ program: it compiles alone, reads standard input and writes standard output."""
     family = FAMILIES[spec.family]

@@ -11,7 +11,6 @@ answer in five is right.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 from plm.datamodules.mini_code.program import program
@@ -20,7 +19,7 @@ from plm.datamodules.mini_code.spec import Spec
 
 def weak_spec(spec: Spec) -> Spec:
     """The program without its condition and without what is done to the answer."""
-    return replace(spec, keep=None, finish=())
+    return Spec(spec.family, None, spec.changes)
 
 
 def weaken(spec: Spec) -> str:
@@ -30,7 +29,7 @@ def weaken(spec: Spec) -> str:
 
 def intermediate_spec(spec: Spec) -> Spec:
     """The program without what is done to the answer."""
-    return replace(spec, finish=())
+    return Spec(spec.family, spec.keep, spec.changes)
 
 
 def half_weaken(spec: Spec) -> str:
@@ -49,7 +48,7 @@ def careless_specs(spec: Spec, rng: Random) -> list[Spec]:
         return rng.random() >= FORGOTTEN
 
     return [
-        replace(spec, keep=spec.keep if kept() else None, finish=tuple(step for step in spec.finish if kept()))
+        Spec(spec.family, spec.keep if kept() else None, spec.changes, tuple(step for step in spec.finish if kept()))
         for _ in range(SAMPLES)
     ]
 
