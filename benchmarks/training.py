@@ -1,13 +1,13 @@
 """Trains the same model on the same rows with plm and with TRL, side by side: tokens per second and peak memory.
 
-    python benchmarks/training.py                       every case, as docs/speed.md shows them
+    python benchmarks/training.py                       every case, as docs/speed.md shows them (`plm bench training`)
     python benchmarks/training.py --only neox sft 512+128 --pairs 5
-    python benchmarks/training.py --json FILE           the figures as JSON too
+    python benchmarks/training.py --json FILE           every step's seconds as JSON too
 
-From Python (`plm bench training` may do this): `measure(case, pairs)` returns one `Comparison`, `CASES` are the cases of
-the documentation, `report(comparisons)` is the table as Markdown. A figure is a median over interleaved pairs: plm, TRL,
-plm, TRL, … in one process, after one unmeasured step of each. Peak memory is measured in a process of its own for each
-trainer: the highest resident size while it trains, less what the process held before the model was made.
+From Python: `measure(case, pairs)` returns one `Comparison`, `CASES` are the cases of the documentation, `report` makes
+the table as Markdown. A figure is a median over interleaved pairs: plm, TRL, plm, TRL, … in one process, each after one
+step that is not counted. Peak memory is measured in a process of its own for each trainer: the highest resident size
+while it trains, less what the process held before the model was made; so weights, gradients and optimizer are part.
 
 What is compared: complete optimizer steps of `plm.modules` under Lightning and of TRL's trainers under accelerate, in
 float32, with `torch.optim.AdamW(fused=True)`. TRL gets its best settings for time: no logging, no saving, no gradient
@@ -25,16 +25,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads cost mos
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import argparse
+import contextlib
+import copy
 import gc
+import itertools
 import json
 import logging
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -48,7 +49,6 @@ import torch
 Method = Literal["sft", "dpo"]
 Side = Literal["plm", "trl"]
 LEARNING_RATE = 1e-5
-clock = time.perf_counter  # `--cpu-time` takes the time of the process instead, which a shared machine lengthens less
 VERSIONS = ("torch", "transformers", "lightning", "trl", "accelerate")
 
 
@@ -70,7 +70,7 @@ class Case:
     method: Method
     prompt: int
     completion: int
-    rows: int = 8
+    rows: int = 4
     faster: float | None = None
     leaner: float | None = None
 
@@ -90,8 +90,8 @@ CASES = (
     Case("neox", "dpo", 512, 128, faster=3.0, leaner=0.6),
     Case("neox", "sft", 128, 512, faster=1.1),
     Case("neox", "dpo", 128, 512, faster=1.5),
-    Case("llama", "sft", 512, 128, rows=4),
-    Case("llama", "dpo", 512, 128, rows=4),
+    Case("llama", "sft", 512, 128),
+    Case("llama", "dpo", 512, 128),
 )
 
 
@@ -125,30 +125,61 @@ SHAPES = {
 }  # fmt: skip
 
 
+class Taken(NamedTuple):
+    """What something took: seconds of the clock on the wall, and of all processors together."""
+
+    wall: float
+    processor: float
+
+    def __add__(self, other: Taken) -> Taken:  # type: ignore[override]
+        return Taken(self.wall + other.wall, self.processor + other.processor)
+
+    def per(self, parts: int) -> Taken:
+        """One part of it."""
+        return Taken(self.wall / parts, self.processor / parts)
+
+
+class Clock:
+    """Notes moments, and says what passed between them."""
+
+    def __init__(self) -> None:
+        self.moments = [(time.perf_counter(), time.process_time())]
+
+    def note(self) -> None:
+        """Now."""
+        self.moments.append((time.perf_counter(), time.process_time()))
+
+    def between(self) -> list[Taken]:
+        """What each moment took after the one before it."""
+        return [Taken(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(self.moments)]
+
+
 @dataclass
 class Comparison:
-    """What one case gave: seconds a step of each pair, and MiB at the peak.
+    """What one case gave.
 
     Attributes:
-        seconds: For each side, one number a pair.
+        taken: For each side, an optimizer step of each pair.
         peak: For each side, memory at its highest in MiB, without what the process held before there was a model.
+        load: Of the machine, processes that want to run, when the case began.
     """
 
     case: Case
-    seconds: dict[Side, list[float]] = field(default_factory=lambda: {"plm": [], "trl": []})
+    taken: dict[Side, list[Taken]] = field(default_factory=lambda: {"plm": [], "trl": []})
     peak: dict[Side, float] = field(default_factory=dict)
+    load: float = 0.0
 
-    @property
-    def faster(self) -> float:
+    def faster(self, clock: Literal["wall", "processor"]) -> float:
         """Median over the pairs of plm's tokens/s over TRL's."""
-        return statistics.median(b / a for a, b in zip(self.seconds["plm"], self.seconds["trl"], strict=True))
+        pairs = zip(self.taken["plm"], self.taken["trl"], strict=True)
+        return statistics.median(getattr(b, clock) / getattr(a, clock) for a, b in pairs)
 
     def tokens_per_second(self, side: Side) -> float:
         """Median over the pairs."""
-        return self.case.tokens / statistics.median(self.seconds[side])
+        return self.case.tokens / statistics.median(each.wall for each in self.taken[side])
 
 
-def make_model(shape: Shape) -> torch.nn.Module:
+def make_model(shape: Shape) -> Any:
     """The model with random weights, the same every time."""
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -182,24 +213,25 @@ def make_rows(case: Case, steps: int) -> list[tuple[list[int], list[int]]]:
     return [(prompt, [*ids(case.completion - 1), 1]) for prompt in prompts for _ in range(per_prompt)]
 
 
-# -- plm ----------------------------------------------------------------------------------------------------------------
+# -- plm --------------------------------------------------------------------------------------------------------------
 
 
-def plm_steps(case: Case, model: torch.nn.Module, steps: int, folder: Path) -> list[float]:
-    """Seconds of each optimizer step of plm, the first one left out; for DPO with its share of the reference pass."""
+def plm_steps(case: Case, model: torch.nn.Module, steps: int, folder: Path) -> list[Taken]:
+    """Each optimizer step of plm, the first one left out; for DPO with its share of the reference pass."""
     from lightning import Trainer
 
-    module, task, clock = plm_run(case, model, steps)
+    clock = Clock()
+    module, task, callback = plm_run(case, model, steps, clock)
     trainer = Trainer(
-        max_epochs=1, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, callbacks=[clock],
+        max_epochs=1, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, callbacks=[callback],
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1, use_distributed_sampler=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=task)
-    return [b - a + module.reference_seconds / steps for a, b in zip(clock.ends, clock.ends[1:], strict=False)]
+    return [step + module.reference.per(steps) for step in clock.between()[2:]]
 
 
-def plm_run(case: Case, model: torch.nn.Module, steps: int) -> tuple[Any, Any, Any]:
+def plm_run(case: Case, model: torch.nn.Module, steps: int, clock: Clock) -> tuple[Any, Any, Any]:
     """The module, its task, and a callback that notes when steps end."""
     from lightning.pytorch import Callback
 
@@ -229,19 +261,20 @@ def plm_run(case: Case, model: torch.nn.Module, steps: int) -> tuple[Any, Any, A
             raise AssertionError("nothing is graded")
 
     class SFT(SFTModule):
-        reference_seconds = 0.0
+        reference = Taken(0.0, 0.0)
 
         def examples(self, round: Round) -> list[Example]:
             return [Example(prompt, completion, problem_id="0") for prompt, completion in made]
 
     class DPO(IteratedDPOModule):
-        reference_seconds = 0.0
+        reference = Taken(0.0, 0.0)
 
         def examples(self, round: Round) -> list[Example]:
             rows = [Example(prompt, completion, problem_id="0") for prompt, completion in made]
-            start = clock()
+            begun = Clock()
             references = [sum(values) for values in round.token_logprobs(rows)]
-            self.reference_seconds = clock() - start
+            begun.note()
+            (self.reference,) = begun.between()
             return [
                 Example(
                     row.prompt_ids, row.completion_ids, group=i // 2, problem_id="0",
@@ -250,19 +283,17 @@ def plm_run(case: Case, model: torch.nn.Module, steps: int) -> tuple[Any, Any, A
                 for i, row in enumerate(rows)
             ]  # fmt: skip
 
-    class Clock(Callback):
-        ends: list[float]
-
+    class Steps(Callback):
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            self.ends = []
+            clock.note()
 
         def on_train_batch_end(self, *args: Any) -> None:
-            self.ends.append(clock())
+            clock.note()
 
     task = Rows(batch_size=case.rows if case.method == "sft" else case.rows // 2, max_new_tokens=case.completion)
     if case.method == "sft":
-        return SFT(Given(), make_optimizer, ReferencePolicy()), task, Clock()
-    return DPO(Given(), make_optimizer, problems=1), task, Clock()
+        return SFT(Given(), make_optimizer, ReferencePolicy()), task, Steps()
+    return DPO(Given(), make_optimizer, problems=1), task, Steps()
 
 
 def make_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
@@ -270,29 +301,26 @@ def make_optimizer(parameters: Iterable[Any]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
 
 
-# -- TRL ----------------------------------------------------------------------------------------------------------------
+# -- TRL --------------------------------------------------------------------------------------------------------------
 
 
-def trl_steps(case: Case, model: torch.nn.Module, steps: int, folder: Path) -> list[float]:
+def trl_steps(case: Case, model: torch.nn.Module, steps: int, folder: Path) -> list[Taken]:
     """The same of TRL."""
     from transformers import TrainerCallback
 
-    ends: list[float] = []
-
-    class Clock(TrainerCallback):
+    class Steps(TrainerCallback):
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            ends.append(clock())
+            clock.note()
 
-    start = clock()
-    trainer, reference_seconds = trl_trainer(case, model, steps, folder)
-    trainer.add_callback(Clock())
+    trainer, reference = trl_trainer(case, model, steps, folder)
+    trainer.add_callback(Steps())
+    clock = Clock()
     trainer.train()
-    assert len(ends) == steps, (len(ends), steps, clock() - start)
-    return [b - a + reference_seconds / steps for a, b in zip(ends, ends[1:], strict=False)]
+    return [step + reference.per(steps) for step in clock.between()[1:]]
 
 
-def trl_trainer(case: Case, model: torch.nn.Module, steps: int, folder: Path) -> tuple[Any, float]:
-    """TRL's trainer on the same rows, ready, and the seconds of its reference pass."""
+def trl_trainer(case: Case, model: torch.nn.Module, steps: int, folder: Path) -> tuple[Any, Taken]:
+    """TRL's trainer on the same rows, ready, and what its reference pass took."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
@@ -312,7 +340,7 @@ def trl_trainer(case: Case, model: torch.nn.Module, steps: int, folder: Path) ->
         trainer = SFTTrainer(
             model=model, args=config, processing_class=make_tokenizer(), train_dataset=Dataset.from_list(rows)
         )
-        return trainer, 0.0
+        return trainer, Taken(0.0, 0.0)
     pairs = [
         {"prompt_ids": made[i][0], "chosen_ids": made[i][1], "rejected_ids": made[i + 1][1]}
         for i in range(0, len(made), 2)
@@ -320,38 +348,38 @@ def trl_trainer(case: Case, model: torch.nn.Module, steps: int, folder: Path) ->
     texts = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}] * len(pairs))
     config = DPOConfig(**settings, per_device_train_batch_size=case.rows // 2, precompute_ref_log_probs=True, beta=0.1)
     trainer = DPOTrainer(model=model, args=config, processing_class=make_tokenizer(), train_dataset=texts)
-    start = clock()
+    begun = Clock()
     for index in range(0, len(pairs), case.rows // 2):
         batch = pairs[index : index + case.rows // 2]
         chosen, rejected = trainer.compute_ref_log_probs(trainer.model, trainer.data_collator(batch))
         for row, a, b in zip(batch, chosen.tolist(), rejected.tolist(), strict=True):
             row |= {"ref_chosen_logps": a, "ref_rejected_logps": b}
-    seconds = clock() - start
+    begun.note()
     trainer.train_dataset = Dataset.from_list(pairs)
-    return trainer, seconds
+    return trainer, begun.between()[0]
 
 
-# -- measuring ----------------------------------------------------------------------------------------------------------
+# -- measuring --------------------------------------------------------------------------------------------------------
 
-SIDES: dict[Side, Callable[[Case, torch.nn.Module, int, Path], list[float]]] = {"plm": plm_steps, "trl": trl_steps}
+SIDES: dict[Side, Callable[[Case, torch.nn.Module, int, Path], list[Taken]]] = {"plm": plm_steps, "trl": trl_steps}
 
 
-def run_side(side: Side, case: Case, model: torch.nn.Module, steps: int = 2) -> list[float]:
-    """Seconds of the steps after the first one."""
+def run_side(side: Side, case: Case, model: torch.nn.Module, steps: int = 2) -> list[Taken]:
+    """The steps after the first one; what the trainers say goes to standard error."""
     _quieten()
     gc.collect()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         return SIDES[side](case, model, steps, Path(folder))
 
 
 def measure(case: Case, pairs: int = 5, *, memory: bool = True) -> Comparison:
-    """Times interleaved pairs, after one of each that is not counted, and the peak memory of each side."""
-    found = Comparison(case)
-    models = {side: make_model(SHAPES[case.model]) for side in SIDES}
+    """Times interleaved pairs, and measures the peak memory of each side."""
+    found = Comparison(case, load=os.getloadavg()[0])
+    model = make_model(SHAPES[case.model])
     for index in range(pairs):
         for side in SIDES:
-            found.seconds[side].append(run_side(side, case, models[side])[0])
-        a, b = (found.seconds[side][-1] for side in SIDES)
+            found.taken[side] += run_side(side, case, copy.deepcopy(model))
+        a, b = (found.taken[side][-1].wall for side in SIDES)
         print(f"{case.name}: pair {index + 1} of {pairs}, plm {a:.2f} s, TRL {b:.2f} s a step", file=sys.stderr)
     if memory:
         found.peak = {side: peak_memory(side, case) for side in SIDES}
@@ -361,7 +389,7 @@ def measure(case: Case, pairs: int = 5, *, memory: bool = True) -> Comparison:
 def peak_memory(side: Side, case: Case) -> float:
     """MiB that a fresh process needs for weights, gradients, optimizer and activations of two steps."""
     command = [sys.executable, __file__, "--peak", side, case.model, case.method, f"{case.prompt}+{case.completion}"]
-    done = subprocess.run([*command, "--rows", str(case.rows)], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, "--rows", str(case.rows)], check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout.split()[-1])
 
 
@@ -369,25 +397,16 @@ def _own_peak(side: Side, case: Case) -> float:
     """As `peak_memory`, of this process: all libraries are imported and used before the count begins."""
     run_side(side, Case("tiny", case.method, 8, 8, rows=2), make_model(SHAPES["tiny"]))
     gc.collect()
-    before = _resident()
-    stop, highest = threading.Event(), [0.0]
-
-    def watch() -> None:
-        while not stop.wait(0.002):
-            highest[0] = max(highest[0], _resident())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    Path("/proc/self/clear_refs").write_text("5")  # the highest size is counted from here on
+    before = _status("VmRSS")
     run_side(side, case, make_model(SHAPES[case.model]))
-    stop.set()
-    watcher.join()
-    return max(highest[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024) - before
+    return _status("VmHWM") - before
 
 
-def _resident() -> float:
-    """Resident memory of this process in MiB."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+def _status(name: str) -> float:
+    """A size of this process in MiB, as Linux counts it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def _quieten() -> None:
@@ -399,30 +418,35 @@ def _quieten() -> None:
     disable_progress_bars()
 
 
+HEAD = (
+    "| | tokens a step | plm tokens/s | TRL tokens/s | faster | in processor time | bar | plm MiB | TRL MiB | share "
+    "| bar | load |\n|" + "---|" * 12
+)
+
+
 def report(found: Sequence[Comparison]) -> str:
-    """The table, as Markdown, with versions and machine."""
-    head = "| | tokens a step | plm tokens/s | TRL tokens/s | faster | bar | plm MiB | TRL MiB | share | bar |"
-    lines = [_machine(), "", head, "|" + "---|" * 10]
-    for each in found:
-        case = each.case
-        cells = [case.name, str(case.tokens), *(f"{each.tokens_per_second(side):,.0f}" for side in SIDES)]
-        cells += [f"{each.faster:.2f}×", f"≥ {case.faster}×" if case.faster else ""]
-        if each.peak:
-            share = each.peak["plm"] / each.peak["trl"]
-            cells += [*(f"{each.peak[side]:,.0f}" for side in SIDES), f"{share:.2f}"]
-            cells += [f"≤ {case.leaner}" if case.leaner else ""]
-        else:
-            cells += [""] * 4
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    """The table as Markdown, after versions and machine."""
+    return "\n".join([machine(), "", HEAD, *map(line, found)])
 
 
-def _machine() -> str:
+def line(each: Comparison) -> str:
+    """A case's line of the table."""
+    case = each.case
+    cells = [case.name, str(case.tokens), *(f"{each.tokens_per_second(side):,.0f}" for side in SIDES)]
+    cells += [f"{each.faster('wall'):.2f}×", f"{each.faster('processor'):.2f}×"]
+    cells += [f"≥ {case.faster}×" if case.faster else ""]
+    share = each.peak["plm"] / each.peak["trl"] if each.peak else 0.0
+    cells += [*(f"{each.peak[side]:,.0f}" for side in SIDES), f"{share:.2f}"] if each.peak else ["", "", ""]
+    cells += [f"≤ {case.leaner}" if case.leaner else "", f"{each.load:.1f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def machine() -> str:
+    """Versions, the machine and the models."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in VERSIONS)
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, float32; {versions}; "
-        f"load {os.getloadavg()[0]:.1f}"
-    )
+    shapes = "; ".join(f"`{name}`: {SHAPES[name].words}" for name in ("neox", "llama"))
+    where = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, float32"
+    return f"{where}; {versions}. {shapes}."
 
 
 def _case(words: Sequence[str], rows: int | None) -> Case:
@@ -433,7 +457,7 @@ def _case(words: Sequence[str], rows: int | None) -> Case:
         if (case.model, case.method, case.prompt, case.completion) == (model, method, prompt, completion):
             if rows in (None, case.rows):
                 return case
-    return Case(model, "dpo" if method == "dpo" else "sft", prompt, completion, rows or 8)
+    return Case(model, "dpo" if method == "dpo" else "sft", prompt, completion, rows or 4)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -445,18 +469,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
-    parser.add_argument("--cpu-time", action="store_true", help="seconds of processor time, all threads together")
     given = parser.parse_args(arguments)
-    if given.cpu_time:
-        global clock
-        clock = time.process_time
     if given.peak:
         side: Side = "plm" if given.peak[0] == "plm" else "trl"
         print(_own_peak(side, _case(given.peak[1:], given.rows)))
         return
     cases = [_case(given.only, given.rows)] if given.only else list(CASES)
-    found = [measure(case, given.pairs, memory=not given.no_memory) for case in cases]
-    print(report(found))
+    print(machine(), HEAD, sep="\n\n", flush=True)
+    found = []
+    for case in cases:
+        found.append(measure(case, given.pairs, memory=not given.no_memory))
+        print(line(found[-1]), flush=True)
     if given.json:
         given.json.write_text(json.dumps([asdict(each) for each in found], indent=1))
 

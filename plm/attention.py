@@ -130,7 +130,7 @@ def _variable_lengths(query: Tensor, key: Tensor, value: Tensor, scaling: float 
     query_THE, key_THE, value_THE = (x[0].transpose(0, 1) for x in (query, key, value))
     if rows.keys is not None:
         key_THE, value_THE = _at(key_THE, rows.keys), _at(value_THE, rows.keys)
-    grouped = {"enable_gqa": True} if key.shape[1] != query.shape[1] else {}
+    grouped: dict[str, Any] = {"enable_gqa": True} if key.shape[1] != query.shape[1] else {}
     output_THE = varlen_attn(
         query_THE.contiguous(),
         key_THE.contiguous(),

@@ -150,7 +150,7 @@ class PolicyNetwork(nn.Module):
 
 def _parted(values_N: Tensor, trained: Sequence[int], chosen: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """Values of trained tokens, of the rows that are not chosen and of those that are."""
-    parts = list(zip(values_N.split(list(trained)), chosen, strict=True))
+    parts = list(zip(torch.split(values_N, list(trained)), chosen, strict=True))
     hard, soft = ([part for part, is_soft in parts if is_soft == wanted] for wanted in (False, True))
     nothing = values_N[:0]
     return torch.cat([nothing, *hard]), torch.cat([nothing, *soft])

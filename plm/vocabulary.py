@@ -63,7 +63,7 @@ class _LogNormalizers(torch.autograd.Function):
         return torch.cat(results)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient_N: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         hidden_ND, weight_VD, bias_V, targets_N, normalizers_N = ctx.saved_tensors
         weight = weight_VD.to(ctx.kind)

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -192,8 +193,6 @@ def test_kernels_of_variable_lengths_agree_with_padded_rows(dtype, kind):
     net, exact = network().cuda().to(dtype), None
     for which, each in (("exact", network().cuda()), ("padded", net), ("line", net)):
         batch = collate(rows(), 0, layout=kind if which == "line" else "padded")
-        from lightning.fabric.utilities import move_data_to_device
-
         scores = each(move_data_to_device(batch, torch.device("cuda"))).float()
         if exact is None:
             exact = scores

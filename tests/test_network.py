@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from plm.errors import PlmError
 from plm.examples import Example, collate
 from plm.network import PolicyNetwork
@@ -25,6 +27,23 @@ def test_logprobs_equal_the_full_model_row_by_row():
         start, end = len(row.prompt_ids), len(row)
         torch.testing.assert_close(line[start:end], expected_logprobs(model, row), atol=1e-5, rtol=1e-5)
         assert line[:start].abs().sum() == 0 and line[end:].abs().sum() == 0
+
+
+def test_logits_are_made_for_completions_alone():
+    """No array of a forward and backward pass grows with prompt tokens times words: here 2 x 60 against 2 x 3."""
+    largest = [0]
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            largest[0] = max([largest[0], *(x.numel() for x in [result] if isinstance(x, torch.Tensor))])
+            return result
+
+    network = PolicyNetwork(tiny_llama(vocab_size=2000))
+    batch = collate([Example([index + 3] * 60, [8, 9, 1]) for index in range(2)], 0)
+    with Sizes():
+        network(batch).sum().backward()
+    assert 6 * 2000 <= largest[0] <= 16 * 2000  # completions, or the weight; with prompts 126 * 2000
 
 
 def test_models_that_change_their_logits_are_refused():

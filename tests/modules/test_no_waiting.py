@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -96,6 +97,14 @@ ZEROED = {"sign": -1.0, "fixed_random": 0.0, "label_0": 0.0, "label_1": 0.0}
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("packing", [False, True])
 def test_loss_and_backward_pass_of_every_method(name, packing):
+    module, batch = prepared(name, packing)
+    assert batch.layout is not None
+    with no_questions():
+        module.loss(batch).backward()
+    assert all(parameter.grad is not None for parameter in module.network.parameters())
+
+
+def prepared(name, packing):
     make, scalars, token_scalars = MODULES[name]
     module = make(compute=Compute(packing=packing))
     module.network, module.tokenizer = PolicyNetwork(tiny_llama()).train(), character_tokenizer()
@@ -104,11 +113,21 @@ def test_loss_and_backward_pass_of_every_method(name, packing):
                 scalars={key: ZEROED.get(key, value) if index % 2 else value for key, value in scalars.items()})
         for index in range(4)
     ]  # fmt: skip
-    batch = collate(rows, 0, layout=module.compute.layout)
-    assert batch.layout is not None
-    with no_questions():
+    return module, collate(rows, 0, layout=module.compute.layout)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("packing", [False, True])
+def test_cuda_is_never_waited_for(name, packing):
+    module, batch = prepared(name, packing)
+    module, batch = module.cuda(), move_data_to_device(batch, torch.device("cuda"))
+    module.loss(batch).backward()  # what is made once, is made
+    torch.cuda.set_sync_debug_mode("error")
+    try:
         module.loss(batch).backward()
-    assert all(parameter.grad is not None for parameter in module.network.parameters())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_the_padded_step_of_a_run(tmp_path, monkeypatch):
