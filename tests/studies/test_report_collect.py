@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from plm.errors import PlmError
 from plm.runs import RunFolder
 from plm.studies.report.collect import collect
 from plm.studies.report.view import View
+from plm.studies.report.writing import write_report
 from tests.studies.report_runs import Planted
 
 
@@ -170,3 +172,25 @@ def test_of_two_runs_of_one_seed_the_one_with_descendants_stays(planted):
     assert view.collection.notices == [
         f"{new.id}: left out, {old.id} has the same configuration and seed (made by other code)"
     ]
+
+
+def test_a_figure_shows_the_cells_that_a_study_names_for_it(planted):
+    lock = planted.lock()
+    sft = planted.elicit(lock, {0: 0.1, 1: 0.5})
+    folder = study(planted, lock, sft)
+    other = planted.elicit(lock, {0: 0.1, 1: 0.9}, k=256)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["runs"].append(
+        {**manifest["runs"][1], "id": other.id, "folder": other.id, "cell": "SFT on 256", "figures": ["8"]}
+    )
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    view = View(collect([folder]))
+    assert [arm.name for arm in view.part("3").locks[0].elicitations] == ["SFT on 16"]
+    assert [arm.name for arm in view.part("8").locks[0].elicitations] == ["SFT on 256"]
+    assert view.part("17") is view and len(view.locks[0].elicitations) == 2
+    written = write_report([folder], folder / "report")
+    page = (folder / "report" / "index.html").read_text()
+    assert written.title == "mini" and "cell SFT on 99, seed 1: out of memory" in page
+    with (folder / "report" / "tables" / "provenance.csv").open() as stream:
+        lost = [row for row in csv.DictReader(stream) if row["status"] == "failed"]
+    assert [(row["run"], row["error"]) for row in lost] == [("elicit_sft_code/00000000-seed1", "out of memory")]

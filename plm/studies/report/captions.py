@@ -95,4 +95,10 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "this brings back much of the correctness on MATH with two starting models (DeepSeek Math RL and base) and"
         " little with a third (DeepSeek Coder).",
     ),
+    "post_controls": (
+        "The post's other experiments · What few weak samples are not",
+        "Weak sample unlocking beside what it might be: noise on the weights, scaling, the mean of several runs, a "
+        "mask on the tokens, a large fine-tune on weak answers before; and a refusing model. In the post none of "
+        "these raises what the model shows, but for the mean of runs on few samples.",
+    ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plm.studies.report.arms import Arm
+from plm.studies.report.arms import SAME, Arm
 from plm.studies.report.captions import CAPTIONS
 from plm.studies.report.estimates import Estimate, average, choose, estimate
 from plm.studies.report.figure import Figure, Level, Panel, Point, Series
@@ -100,7 +100,9 @@ def figure_17(view: View) -> Figure:
 
 def domains_of(arm: Arm, password: str = "none") -> list[str]:
     """Domains that an arm was measured on."""
-    found = {row["domain"] for run in arm.runs for row in run.rows if row["password"] == password}
+    found = {
+        row["domain"] for run in arm.runs for row in run.rows if SAME.get(row["password"], row["password"]) == password
+    }
     return sorted(found - {"all"})
 
 
@@ -140,9 +142,10 @@ def _averages(view: View, lock: Lock, title: str) -> Panel:
 
 def _every_domain(lock: Lock, k: int | None, domains: Sequence[str]) -> list[Level]:
     """As many demonstrations of all domains."""
-    for arm in by_teacher(lock, "references"):
+    arms = [arm for arm in by_teacher(lock, "references") if arm.facts.k == k]
+    for arm in sorted(arms, key=lambda arm: not domains_of(arm)):  # one that was measured by domain, if there is any
         choice = choose(arm)
-        if arm.facts.k == k and choice is not None:
+        if choice is not None:
             found = over_domains(arm, domains, epoch=choice.epoch) or choice.best
             return [Level(f"SFT on k = {k} of all domains", found, "all", tuple(run.id for run in arm.runs))]
     return []

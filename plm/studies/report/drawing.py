@@ -159,8 +159,10 @@ def _draw_panel(axis: Any, figure: Figure, panel: Panel, styles: dict[str, Style
     place = _places(figure, panel)
     for level in panel.levels:
         _draw_level(axis, level, lying)
-    for index, series in enumerate(panel.series):
-        shift = (index - (len(panel.series) - 1) / 2) * _step(figure, panel)
+    own = [series for series in panel.series if not (lying and series.is_control)]
+    for series in panel.series:
+        is_above = lying and series.is_control  # beside its arm, where no small marker stands
+        shift = -0.3 if is_above else (own.index(series) - (len(own) - 1) / 2) * _step(figure, panel)
         _draw_series(axis, series, styles[series.style or series.label], place, shift, lying)
     _finish(axis, figure, panel, place)
 
@@ -330,7 +332,7 @@ def _entries(figure: Figure, styles: dict[str, Style]) -> Iterator[tuple[str, di
                 {"color": color, "marker": style.marker, "linestyle": line, "markerfacecolor": face},
             )
     if has_honest:
-        yield "small: round chosen on other problems than it is measured on", {
+        yield "small: round chosen on other problems", {
             "color": "#444444", "marker": "o", "linestyle": "", "markerfacecolor": "white", "markersize": 3.6,
         }  # fmt: skip
     for level in (level for panel in figure.panels for level in panel.levels):

@@ -41,20 +41,43 @@ def figure_1(view: View) -> Figure:
         columns=2,
     )
     for task in view.tasks():
-        lock = view.main_lock(task)
-        if lock is None:
-            continue
-        arms = [arm for arm in by_teacher(lock, "references") if (arm.facts.k or FEW + 1) <= FEW]
-        arms = list(view.one_each(arms, lambda arm: float(arm.facts.k or 0)).values())
-        graded = [arm for arm in lock.elicitations if is_rewarded(arm) and starts_at_lock(arm)]
-        figure.keep(forest(view, lock, [*arms, *graded], f"{task}: {lock.name}"))
-        if not arms:
-            figure.missing.append(f"{task}: SFT on at most {FEW} demonstrations")
-        if not graded:
-            figure.missing.append(f"{task}: learning from graded answers")
+        main = view.main_lock(task)
+        found = {"SFT on few demonstrations": False, "learning from graded answers": False}
+        for lock in (lock for lock in view.locks if lock.task == task and (lock is main or lock.is_plain)):
+            arms = [arm for arm in by_teacher(lock, "references") if (arm.facts.k or FEW + 1) <= FEW]
+            arms = list(view.one_each(arms, lambda arm: float(arm.facts.k or 0)).values())
+            graded = [arm for arm in lock.elicitations if is_rewarded(arm) and starts_at_lock(arm)]
+            if lock is main or graded:
+                figure.keep(forest(view, lock, [*arms, *graded], f"{task}: {lock.name}"))
+            found = {key: was or bool(now) for (key, was), now in zip(found.items(), (arms, graded), strict=True)}
+        figure.missing += [f"{task}: {what}" for what, is_there in found.items() if main and not is_there]
     if "code" not in view.tasks():
         figure.missing.append("code: the paper's task in this figure")
     return figure
+
+
+def post_controls(view: View) -> Figure:
+    """What else few weak samples may be: noise, scaling, averages, masks, a large fine-tune before, and refusals."""
+    figure = Figure("post_controls", *CAPTIONS["post_controls"], axis="category", columns=2)
+    for lock in view.locks:
+        arms = [arm for arm in lock.elicitations if _is_about_weak_samples(arm, lock)]
+        figure.keep(
+            forest(view, lock, sorted(arms, key=lambda arm: (_value(arm), arm.key)), f"{lock.task}: {lock.name}")
+        )
+    tried = {arm.facts.weights.split(",")[0] or arm.facts.method for lock in view.locks for arm in lock.elicitations}
+    names = {
+        "noised": "noise",
+        "scaled": "scaled weights",
+        "averaged": "the mean of runs",
+        "masked_sft": "masked tokens",
+    }
+    figure.missing += [name for key, name in names.items() if key not in tried]
+    return figure
+
+
+def _is_about_weak_samples(arm: Arm, lock: Lock) -> bool:
+    refuses = lock.facts.weak == "RefusalPolicy"
+    return bool(arm.facts.weights) or refuses or (not is_rewarded(arm) and teacher_role(arm, lock) == "weak")
 
 
 def everything(view: View) -> list[Figure]:
@@ -130,7 +153,9 @@ def forest(view: View, lock: Lock, arms: list[Arm], title: str) -> Panel:
 
 
 def arm_label(arm: Arm, lock: Lock) -> str:
-    """What an arm is called in a table: method, whose answers, how many."""
+    """What an arm is called in a table: the study's cell, or else method, whose answers, how many."""
+    if arm.runs[0].planned.get("cell"):
+        return arm.name
     facts = arm.facts
     parts = [method_name(arm)]
     if facts.k and not is_rewarded(arm):

@@ -206,4 +206,6 @@ def _from_the_lock(lock: Lock) -> list[Arm]:
 
 
 def _reward_name(arm: Arm) -> str:
-    return f"{method_name(arm)}, continuous" if arm.facts.reward else f"{method_name(arm)}, discrete"
+    """The method's own name, since a study's may say the reward already."""
+    name = METHOD_NAMES.get(arm.facts.method, arm.facts.method)
+    return f"{name}, continuous" if arm.facts.reward else f"{name}, discrete"

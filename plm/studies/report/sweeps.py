@@ -163,7 +163,7 @@ def _compare_origins(view: View, figure: Figure, role: str) -> None:
     for task in tasks or ["composition"]:
         locks = [lock for lock in view.locks if lock.task == task and (lock.facts.from_scratch or lock.is_plain)]
         panel = Panel(f"{task}: how it was locked")
-        for lock in sorted(locks, key=lambda lock: (lock.facts.from_scratch, _rows(lock))):
+        for lock in sorted(locks, key=lambda lock: (lock.facts.from_scratch, _problems(lock))):
             panel.series += view.sweep(_origin(lock), by_teacher(lock, role), lock=lock)
             panel.levels = panel.levels or levels(lock, "right")
             panel.stamp = panel.stamp or lock.stamp
@@ -179,10 +179,10 @@ def _has_both_origins(view: View, task: str) -> bool:
 
 
 def _origin(lock: Lock) -> str:
-    return "locked from scratch" if lock.facts.from_scratch else f"locked by SFT on {_rows(lock):,} rows"
+    return "locked from scratch" if lock.facts.from_scratch else f"locked by SFT on {_problems(lock):,} problems"
 
 
-def _rows(lock: Lock) -> int:
+def _problems(lock: Lock) -> int:
     return int(lock.arm.runs[0].rows[-1].get("demonstrations") or 0) if lock.arm else 0
 
 

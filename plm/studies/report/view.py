@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 
 from plm.errors import PlmError
 from plm.studies.gate import GateResult, gate_of
@@ -77,6 +78,22 @@ class View:
         self.locks = sorted(_locks(self.arms, collection), key=_rank)
         self.controls = [arm for arm in self.arms if arm.role == "control" and not is_control_model(arm)]
         self._told: set[str] = set()
+
+    def part(self, number: str) -> View:
+        """What a study's file puts into a figure of that number; everything where it names no cells for it."""
+
+        def belongs(arm: Arm | None) -> bool:
+            return arm is not None and number in {str(each) for each in arm.runs[0].planned.get("figures") or ()}
+
+        if not any(belongs(arm) for arm in self.arms):
+            return self
+        part = copy(self)
+        part.locks = []
+        for lock in self.locks:
+            tried = [arm for arm in lock.elicitations if belongs(arm)]
+            if tried or belongs(lock.arm):
+                part.locks.append(replace(lock, elicitations=tried))
+        return part
 
     def tasks(self) -> list[str]:
         """Tasks with a lock, the paper's first."""
@@ -250,7 +267,8 @@ def _ids(arm: Arm) -> tuple[str, ...]:
 
 
 def _locks(arms: list[Arm], collection: Collection) -> list[Lock]:
-    locks = {arm.key: Lock(arm.name, arm, _gates(arm, collection)) for arm in arms if arm.role == "lock"}
+    named = Counter(arm.runs[0].name for arm in arms if arm.role == "lock")
+    locks = {arm.key: Lock(_lock_name(arm, named), arm, _gates(arm, collection)) for arm in arms if arm.role == "lock"}
     descended: dict[str, list[Arm]] = defaultdict(list)
     for arm in arms:
         if arm.role != "elicit":
@@ -263,6 +281,12 @@ def _locks(arms: list[Arm], collection: Collection) -> list[Lock]:
         collection.notices.append(f"{name}: this lock is not among the runs, so that there is no ceiling and no gate")
         locks[f"missing {name}"] = Lock(name, None, [], elicitations)
     return list(locks.values())
+
+
+def _lock_name(arm: Arm, named: Counter[str]) -> str:
+    """The configuration's name; with the study's cell, or a part of the key, where several locks share it."""
+    name = arm.runs[0].name
+    return name if named[name] == 1 else f"{name} ({arm.name if arm.name != name else arm.key[:6]})"
 
 
 def _gates(arm: Arm, collection: Collection) -> list[GateResult]:
