@@ -14,12 +14,29 @@ import pytest
 import torch
 
 from tests.tiny import TinySource
+from tests.warm import WarmChildren
 
 
 @pytest.fixture
 def tiny_model():
     """A Llama of about 6,000 parameters with its character tokenizer."""
     return TinySource().load([])
+
+
+@pytest.fixture(scope="session")
+def warm_server():
+    """Forks children; see `tests.warm`."""
+    children = WarmChildren()
+    yield children
+    children.close()
+
+
+@pytest.fixture(scope="module")
+def warm_children(warm_server):
+    """Models that a run starts from, and samples, are made by forks of a process that has imported everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plm.resolver.run_child", warm_server.run_child)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -126,7 +126,7 @@ def test_a_broken_config_behind_a_reference_is_named(tmp_path, capsys):
     assert "base.yaml" in line and "did you mean 'passes'?" in line
 
 
-def test_a_reference_that_cannot_be_fitted_fails_the_run(tmp_path, capsys):
+def test_a_reference_that_cannot_be_fitted_fails_the_run(tmp_path, capsys, warm_children):
     base = write(tmp_path / "base.yaml", config(sft(demonstrations=9), callbacks=[]))
     line = refused(capsys, plm("fit", write(tmp_path / "top.yaml", config(sft(base=str(base))))))
     assert "base.yaml failed" in line

@@ -18,6 +18,8 @@ from plm.runs import RunFolder
 from tests.runs import EVALUATION, PROBE, REFERENCE, config, fit, lock, only_run, plm, sft, weights, write
 from tests.tiny import TinyTask, character_tokenizer
 
+pytestmark = pytest.mark.usefixtures("warm_children")
+
 FILES = ["config.yaml", "manifest.json", "samples.parquet"]
 
 
@@ -26,7 +28,7 @@ def model(path, **arguments):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared(tmp_path_factory, warm_children):
     """A folder with a tiny model, and a lock to three samples of its own a problem."""
     folder = tmp_path_factory.mktemp("shared")
     write(folder / "weak.yaml", config(sft(split="weak", phase="weak"), callbacks=[], rounds=1))

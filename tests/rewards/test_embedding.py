@@ -133,7 +133,7 @@ def test_a_resumed_run_and_a_second_run_pay_nothing(tmp_path, monkeypatch):
     assert numbers(again) == first and all(bool((weights(again)[name] == made[name]).all()) for name in made)
 
 
-def test_a_local_judge_is_a_model_reference_too(tmp_path):
+def test_a_local_judge_is_a_model_reference_too(tmp_path, warm_children):
     """The config of the judge is fitted first, and its run stands in the manifest beside the base's."""
     judge = write(tmp_path / "judge.yaml", config(sft(), callbacks=[], rounds=1))
     local = {"class_path": "plm.rewards.ModelJudge", "init_args": {"model": str(judge)}}
