@@ -27,6 +27,8 @@ commands:
                plm study run configs/studies/paper_mini.yaml
   stress-test  find out how much more a model can do than it shows
                plm stress-test --model MODEL --task code --minutes 30
+  export     write a run's model for the Hugging Face Hub, with a model card and logs
+               plm export runs/lock_code/HASH-seed0 exported
   plot       draw the curves of runs
                plm plot runs/lock_code/* --output curves.png
   report     write a page about runs or a study: figures, tables, gate, completions, provenance
@@ -97,6 +99,10 @@ def _dispatch(command: str, rest: list[str]) -> int:
         return _calibrate(rest)
     if command == "plot":
         return _plot(rest)
+    if command == "export":
+        from plm.export import run_export
+
+        return run_export(rest)
     if command == "stress-test":
         from plm.studies.stress_test import run_stress_test
 
@@ -117,7 +123,7 @@ def _dispatch(command: str, rest: list[str]) -> int:
         return run_bench(rest)
     from plm.suggestions import nearest
 
-    known = [*TRAINER_COMMANDS, "grade", "calibrate", "plot", "bench", "prepare", "study", "stress-test"]
+    known = [*TRAINER_COMMANDS, "grade", "calibrate", "plot", "bench", "prepare", "study", "stress-test", "export"]
     return _fail(f"unknown command {command!r}{nearest(command, known)}; plm --help lists them", 2)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plm.errors import PlmError
+from plm.logs import completions_path
 from plm.runs import RunFolder
 from plm.studies.counts import paired_gap_interval, share_interval
 from plm.studies.statistics import (
@@ -280,10 +280,3 @@ class Reader:
         if right.keys() != set(self.ids):
             raise PlmError(f"{run.path}: it was measured on other problems than the rest")
         return [float(right[name]) for name in self.ids]
-
-
-def completions_path(run: RunFolder, row: Row) -> Path:
-    """The graded completions behind a line of results."""
-    shots = f"-{row['shots']}-shot" if row.get("shots") else ""
-    name = f"{row['phase']}-epoch{row['epoch']:04d}-step{row['step']:07d}-{row['split']}-{row['password']}{shots}"
-    return run.path / "completions" / f"{name}.parquet"
