@@ -1,9 +1,14 @@
-"""benchmarks/methods.py: every cell of methods.yaml is a command that plm understands, and results are read right."""
+"""benchmarks/methods.py: what the table says of planted runs; that the study behind it is one."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
+
+from plm.studies.grid import expand
+from plm.studies.study import read_study
+from tests.studies.report_runs import Planted
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -11,51 +16,43 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import methods  # noqa: E402
 
 
-def cells():
-    """Each cell once; those that differ in values alone are one."""
-    seen = {tuple(word for word in cell.args if not word.isdigit()): cell for cell in methods.load_cells("")}
-    return [pytest.param(cell, id=f"{cell.group}: {cell.name}") for cell in seen.values()]
+def test_every_cell_has_a_group_and_rows_of_the_specification():
+    wanted = [each for each in expand(read_study(methods.STUDY)) if each.cell]
+    assert {each.seed for each in wanted} == {0, 1, 2}
+    assert all(each.labels["group"] and each.labels["row"] for each in wanted)
 
 
-@pytest.mark.parametrize("cell", cells())
-def test_a_cell_is_a_command_that_can_be_built(cell, monkeypatch, tmp_path):
-    from plm.lightning_cli import PlmCLI
-
-    class Built(Exception):
-        pass
-
-    def stop(cli, *args):
-        raise Built
-
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(PlmCLI, "after_instantiate_classes", stop)
-    for folder in ("plm.runs.RunFolder", "plm.policies.samples.SamplesFolder"):  # as if all it needs were there
-        monkeypatch.setattr(f"{folder}.finished", property(lambda _: True))
-        monkeypatch.setattr(f"{folder}.intact", property(lambda _: True))
-    command = [word.replace("SEED", "1") for word in cell.args]
-    with pytest.raises(Built):
-        PlmCLI([*command, "--seed_everything", "1", "--trainer.accelerator=cpu", "--runs", str(tmp_path)])
-
-
-def line(**changes):
-    row = {"domain": "all", "split": "val", "phase": "elicit", "password": "none", "epoch": 0, "correct": 0.1}
-    return methods.json.dumps({**row, **changes})
+@pytest.fixture
+def study(tmp_path):
+    """Two seeds of a lock and of SFT on it, in which seed 1 of another method has failed."""
+    planted, rows = Planted(tmp_path / "runs"), []
+    for seed in (0, 1):
+        lock = planted.lock(seed=seed, right=0.9, none=0.1)
+        sft = planted.elicit(lock, {0: 0.1, 1: 0.6 + 0.2 * seed, 2: 0.5}, k=16)
+        planted.measure(sft, 0.7, "right", epoch=2)
+        common = {"task": "code", "figures": [], "attempts": 1, "control_of": None, "error": None, "seed": seed}
+        common |= {"lock": lock.id, "status": "finished"}
+        labels = {"group": "Demonstrations", "row": "ELI-1"}
+        rows.append({"id": lock.id, "folder": lock.id, **common, "cell": None, "role": "lock"})
+        rows.append({"id": sft.id, "folder": sft.id, **common, "cell": "SFT on 16", "role": "elicit", "labels": labels})
+    lost = {"id": "elicit_dpo_code/0-seed1", "folder": "elicit_dpo_code/0-seed1", "role": "elicit", "cell": "DPO"}
+    rows.append({**lost, "seed": 1, "status": "failed", "error": "out of memory", "figures": [], "labels": labels})
+    folder = tmp_path / "runs" / "studies" / "methods"
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text("seeds: [0, 1]\n")
+    (folder / "manifest.json").write_text(json.dumps({"study": "methods", "runs_folder": "runs", "runs": rows}))
+    return folder
 
 
-def test_an_outcome_is_the_runs_own_curve_on_all_of_val():
-    lines = [
-        line(phase="weak", correct=0.9),
-        line(),
-        line(domain="arrays", correct=0.5),
-        line(split="val_text", correct=0.6),
-        line(epoch=2, correct=0.4),
-        line(epoch=2, password="right", correct=0.8),
-    ]
-    outcome = methods.read_outcome(lines)
-    assert outcome.none == {0: 0.1, 2: 0.4} and outcome.right == 0.8
+def test_the_table_has_means_over_seeds_the_best_round_and_what_was_recovered(study):
+    lines = methods.tables(study).splitlines()
+    (lock,) = [line for line in lines if line.startswith("| lock_code |")]
+    assert lock.startswith("| lock_code | 2 | 0.900 ± 0.000 | 0.100 ± 0.000 | 0.100 ± 0.000 | – |")
+    (sft,) = [line for line in lines if line.startswith("| SFT on 16 |")]
+    cells = [cell.strip() for cell in sft.strip("|").split("|")]
+    assert cells[:7] == ["SFT on 16", "ELI-1", "2", "0.100 ± 0.000", "0.500 ± 0.000", "0.700 ± 0.100", "0.700 ± 0.000"]
+    assert cells[7].startswith("0.50 [") and cells[8] == "16"
 
 
-def test_the_best_round_is_the_highest_mean_over_seeds_that_all_have_measured():
-    curves = [{0: 0.9, 1: 0.2, 2: 0.6, 4: 0.9}, {0: 0.9, 1: 0.4, 2: 0.5}]
-    outcomes = [methods.Outcome(none=curve, right=0.0, spent={}) for curve in curves]
-    assert methods._best(outcomes) == pytest.approx(0.55)
+def test_a_run_that_failed_is_said(study):
+    assert methods.tables(study).splitlines()[-1] == "DPO, seed 1: failed: out of memory"
