@@ -9,7 +9,8 @@ from typing import Any
 
 from jsonargparse.typing import register_type
 
-_SIGNS = re.compile(r"( \+ |[()])")
+_OPENING, _CLOSING = ("(", "[", "{"), (")", "]", "}")
+_SIGNS = re.compile(r"( \+ |[()\[\]{}])")
 
 
 class ModelReference(str):
@@ -49,7 +50,7 @@ class ModelReference(str):
     def _parts(self) -> list[str]:
         parts, depth = [""], 0
         for piece in _SIGNS.split(self):
-            depth += (piece == "(") - (piece == ")")
+            depth += (piece in _OPENING) - (piece in _CLOSING)
             if piece == " + " and depth == 0:
                 parts.append("")
             else:

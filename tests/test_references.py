@@ -12,6 +12,23 @@ def test_its_parts():
     assert not ModelReference("org/model").is_config and not ModelReference("runs/x/model").is_config
 
 
+def test_a_reference_inside_of_a_reference_stands_in_brackets():
+    inner = "b.yaml + model.init_args.base=(c.yaml + seed_everything=2) + seed_everything=1"
+    reference = ModelReference(f"a.yaml + model.init_args.base=({inner}) + seed_everything=0")
+    assert reference.values == [f"model.init_args.base=({inner})", "seed_everything=0"]
+    values = ModelReference('a.yaml + policy={"model": "b.yaml + seed_everything=1"} + x=[1, "c.yaml + y=2"]').values
+    assert values == ['policy={"model": "b.yaml + seed_everything=1"}', 'x=[1, "c.yaml + y=2"]']
+
+
+def test_a_chain_of_references_makes_each_model_once(tmp_path):
+    base = write(tmp_path / "base.yaml", config(sft(), callbacks=[], rounds=1))
+    middle = write(tmp_path / "middle.yaml", config(sft(base=str(base)), callbacks=[], rounds=1))
+    chain = f"{middle} + model.init_args.base=({base} + seed_everything=7)"
+    assert plm("fit", write(tmp_path / "end.yaml", config(sft(base=chain), callbacks=[], rounds=1))) == 0
+    assert only_run(tmp_path / "base.yaml").path.name.endswith("-seed7")
+    assert only_run(tmp_path / "middle.yaml").read_manifest()["parent"] == only_run(tmp_path / "base.yaml").id
+
+
 def test_single_values_make_another_run_of_the_same_config(tmp_path):
     base = write(tmp_path / "base.yaml", config(sft(), callbacks=[], rounds=1))
     for name, more in (("one", ""), ("two", " + seed_everything=7"), ("three", " + model.passes=2")):
