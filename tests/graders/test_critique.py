@@ -155,6 +155,31 @@ def test_a_bad_file_of_pairs_is_one_line(tmp_path, capsys, text, message):
     assert re.search(message, error)
 
 
+# --- a real model of embeddings
+
+
+@pytest.mark.critique
+def test_the_packaged_model_grades_a_file(tmp_path):
+    reference = "It forgets to keep only those that are even."
+    texts = [reference, "The odd numbers are not left out.", "It prints the answer twice."]
+    given = [{"id": text, "completion": text, "reference": reference} for text in texts]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in given))
+    files = [str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]
+    assert run(["grade", "critique", *files, "--embedder", "sentence_transformers", "--threshold", "0.4"]) == 0
+    made = rows(tmp_path / "out.jsonl")
+    assert [row["correct"] for row in made] == [True, True, False] and made[0]["score"] == pytest.approx(1.0, abs=1e-5)
+    assert run(["grade", "critique", *files]) == 0  # n-grams see no meaning
+    assert [row["correct"] for row in rows(tmp_path / "out.jsonl")] == [True, False, False]
+
+
+@pytest.mark.critique
+def test_calibration_with_the_packaged_model(capsys):
+    """The threshold and the accuracy that docs/tasks/critique.md has."""
+    assert run(["calibrate", "critique", "--embedder", "sentence_transformers"]) == 0
+    threshold, accuracy, *_ = capsys.readouterr().out.splitlines()
+    assert threshold.split() == ["threshold", "0.71"] and float(accuracy.split()[1]) == pytest.approx(0.837, abs=0.01)
+
+
 # --- critiques that a real model wrote (Reflexion's reflections on its own wrong programs)
 
 
