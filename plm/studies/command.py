@@ -20,7 +20,7 @@ from plm.studies.display import Display
 from plm.studies.executor import Executor, LocalExecutor, Worker, cores, visible_gpus, worker_environment
 from plm.studies.forecast import Forecast, print_forecast
 from plm.studies.grid import Wanted, expand
-from plm.studies.manifest import Row, StudyFolder, read_manifest, run_finished
+from plm.studies.manifest import Row, StudyFolder, prune, read_manifest, run_finished
 from plm.studies.scheduler import Scheduler, counts, with_needs
 from plm.studies.study import Study, read_study
 
@@ -42,6 +42,10 @@ def run_study(args: Sequence[str]) -> int:
     run.add_argument("--retries", type=int, default=1, metavar="N", help="how often a failed run is tried again")
     run.add_argument("--executor", choices=("local", "ray"), help="ray where an address is given, else local")
     run.add_argument("--address", help="of a Ray cluster, for instance auto")
+    run.add_argument(
+        "--keep", choices=("all", "models", "results"), default="all",
+        help="what stays of a finished run: models, no checkpoints; results, no weights of what nothing starts from",
+    )  # fmt: skip
     status = commands.add_parser("status", help="what became of a study's runs")
     status.add_argument("folder", type=Path, help="runs/studies/NAME")
     parsed = parser.parse_args(list(args))
@@ -65,7 +69,8 @@ def _run(options: argparse.Namespace) -> int:
         _note_status(rows.values(), options.runs, folder)
         if options.dry_run:
             forecast = Forecast(options.runs, study.estimates)
-            print_forecast(f"{folder.path.name}: what is to run", forecast.kinds(ours.values()), options.runs, slots)
+            kinds = forecast.kinds(list(ours.values()), options.keep)
+            print_forecast(f"{folder.path.name}: what is to run", kinds, options.runs, slots)
             return 0
         with exclusive_lock(folder.path / ".lock", f"another process works on {folder.path}: waiting for it"):
             _note_status(rows.values(), options.runs, folder)
@@ -138,7 +143,9 @@ def _kept_plan(path: Path, key: str) -> list[dict[str, Any]] | None:
 
 
 def _is_code(file: Path) -> bool:
-    return file.is_file() and file.suffix in (".py", ".txt", ".cpp")
+    """Whether a file of the package can change what a configuration means, or a run's identity."""
+    beside = file.is_relative_to(PACKAGE / "studies") and file.name != "planner.py"
+    return file.is_file() and file.suffix in (".py", ".txt", ".cpp") and not beside
 
 
 def _stamp(file: str) -> list[int]:
@@ -155,13 +162,20 @@ def _stamp(file: str) -> list[int]:
 
 def _note_status(rows: Iterable[Row], runs: Path, folder: StudyFolder) -> None:
     """What the runs' own folders say, and what became of each attempt."""
-    attempts = folder.attempts()
+    rows, attempts = list(rows), folder.attempts()
+    needed = _needed(rows)
     for row in rows:
         tried = attempts.get(row.id, [])
         row.attempts = len(tried)
         row.seconds, row.error = (tried[-1]["seconds"], tried[-1]["error"]) if tried else (None, None)
-        row.status = "finished" if run_finished(runs, row) else "failed" if row.error else "waiting"
+        done = run_finished(runs, row, row.id in needed)
+        row.status = "finished" if done else "failed" if row.error else "waiting"
         row.error = None if row.status == "finished" else row.error
+
+
+def _needed(rows: Iterable[Row]) -> set[str]:
+    """Runs that others start from."""
+    return {name for row in rows for name in row.needs}
 
 
 def _make(
@@ -183,13 +197,20 @@ def _make(
             first.clear()
             display = Display(folder.path.name, ours, executor.slots, folder, Forecast(options.runs, study.estimates))
 
+            needed = _needed(rows.values())
+
+            def event(kind: str, row: Row) -> None:
+                if kind == "finished":
+                    prune(options.runs / row.id, options.keep, row.id in needed)
+                display.event(kind, row)
+
             def tick() -> None:
                 display.tick()
                 if folder.due():
                     folder.write(about, rows.values())
 
             try:
-                Scheduler(ours, executor, options.runs, folder, options.retries, display.event, tick).run()
+                Scheduler(ours, executor, options.runs, folder, options.retries, event, tick).run()
             finally:
                 display.close()
                 for row in ours.values():
@@ -239,9 +260,9 @@ def _summary(folder: StudyFolder, rows: Iterable[Row]) -> int:
 def _status(path: Path) -> int:
     """Says what became of a study's runs."""
     content, rows = read_manifest(path)
-    runs = Path(content["runs_folder"])
+    runs, needed = Path(content["runs_folder"]), _needed(rows)
     for row in rows:
         if row.status not in ("failed", "blocked"):
-            row.status = "finished" if run_finished(runs, row) else row.status
+            row.status = "finished" if run_finished(runs, row, row.id in needed) else row.status
     _summary(StudyFolder(path), rows)
     return 0

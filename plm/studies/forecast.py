@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plm.files import disk_usage
-from plm.studies.manifest import Row, measured_seconds
+from plm.studies.manifest import Keep, Row, measured_seconds
 from plm.studies.study import Estimate
 
 LOOKED_AT = 3  # finished runs of a kind whose size on disk is measured
@@ -27,7 +27,13 @@ class Kind:
     finished: int = 0
     seconds: float | None = None
     gigabytes: float | None = None
+    saved: float = 0.0  # gigabytes of weights that are deleted
     measured: bool = False
+
+    @property
+    def size(self) -> float | None:
+        """Gigabytes that the runs to be made leave."""
+        return None if self.gigabytes is None else max(0.0, self.gigabytes * self.left - self.saved)
 
     @property
     def left(self) -> int:
@@ -60,8 +66,14 @@ class Forecast:
         estimate = self._stated(name)
         return estimate.device if estimate else "cpu"
 
-    def kinds(self, rows: Iterable[Row]) -> list[Kind]:
-        """What rows cost, by name, in their order."""
+    def kinds(self, rows: Sequence[Row], keep: Keep = "all") -> list[Kind]:
+        """What rows cost, by name, in their order.
+
+        Args:
+            rows: The rows.
+            keep: What is kept of finished runs (`plm.studies.manifest.prune`).
+        """
+        users = {name for row in rows for name in row.needs}
         found: dict[str, Kind] = {}
         sizes: dict[str, list[int]] = {}
         for row in rows:
@@ -73,31 +85,38 @@ class Forecast:
                     known.append(disk_usage(self.runs / row.id))
         for kind in found.values():
             kind.seconds, kind.measured = self.seconds(kind.name), kind.name in self.measured
-            kind.gigabytes = self._gigabytes(kind.name, sizes.get(kind.name, []))
+            kind.gigabytes = self._gigabytes(kind.name, sizes.get(kind.name, []), keep)
+        for row in rows:
+            if row.status != "finished" and keep == "results" and row.id not in users and row.name not in sizes:
+                estimate = self._stated(row.name)
+                found[row.name].saved += estimate.weights if estimate else 0.0
         return list(found.values())
 
     def _stated(self, name: str) -> Estimate | None:
-        return self.estimates.get(name) or self.estimates.get("default")
+        kind = "samples" if name.startswith("samples_") else "default"
+        return self.estimates.get(name) or self.estimates.get(kind) or self.estimates.get("default")
 
-    def _gigabytes(self, name: str, sizes: Sequence[int]) -> float | None:
+    def _gigabytes(self, name: str, sizes: Sequence[int], keep: Keep) -> float | None:
         if sizes:
             return sum(sizes) / len(sizes) / 1e9
         estimate = self._stated(name)
-        return estimate.gigabytes if estimate else None
+        return estimate.gigabytes - (estimate.checkpoint if keep != "all" else 0.0) if estimate else None
 
 
 def print_forecast(title: str, kinds: Sequence[Kind], runs: Path, slots: int) -> None:
     """Prints runs, hours and disk, a line for each kind of run, and what all of them come to."""
     console = Console(highlight=False)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", no_wrap=True, overflow="ellipsis")
-    for name, width in (("runs", 4), ("to run", 6), ("each", 7), ("hours", 8), ("GB", 8)):
+    numbers = {"runs": 4, "to run": 6, "each": 6, "hours": 7, "GB": 7}
+    room = console.width - sum(width + 2 for width in numbers.values()) - 2
+    table.add_column("", no_wrap=True, overflow="ellipsis", max_width=max(16, room))
+    for name, width in numbers.items():
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for kind in kinds:
         table.add_row(
             kind.name, str(kind.runs), str(kind.left), duration(kind.seconds),
             _number(kind.seconds and kind.seconds * kind.left / 3600, 2),
-            _number(kind.gigabytes and kind.gigabytes * kind.left, 2),
+            _number(kind.size, 2 if (kind.size or 0) < 100 else 0),
         )  # fmt: skip
     console.print(table)
     for line in totals(kinds, runs, slots):
@@ -113,7 +132,7 @@ def totals(kinds: Sequence[Kind], runs: Path, slots: int) -> list[str]:
         if hours or device == "cpu":
             lines.append(f"hours   {hours:,.2f} of {'one process' if device == 'cpu' else 'GPU'}{_wall(hours, slots)}")
     free = shutil.disk_usage(_existing(runs)).free / 1e9
-    size = sum((kind.gigabytes or 0.0) * kind.left for kind in left)
+    size = sum(kind.size or 0.0 for kind in left)
     lines.append(f"disk    {size:,.1f} GB to be written in {runs}, {free:,.1f} GB are free there")
     stated = [kind.name for kind in left if not kind.measured and kind.seconds is not None]
     unknown = [kind.name for kind in left if kind.seconds is None]

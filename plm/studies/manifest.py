@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -13,6 +14,7 @@ from plm.errors import PlmError
 from plm.files import append_jsonl, read_jsonl, write_text_atomic
 
 Status = Literal["waiting", "running", "finished", "failed", "blocked"]
+Keep = Literal["all", "models", "results"]
 BETWEEN_WRITES = 3.0  # seconds between two manifests while runs change their status
 
 
@@ -75,15 +77,43 @@ class Row:
         return f"{self.cell or self.name}, seed {self.seed}"
 
 
-def run_finished(runs: Path, row: Row) -> bool:
-    """Whether a run came to its end and left what others start from."""
+def run_finished(runs: Path, row: Row, needed: bool = True) -> bool:
+    """Whether a run came to its end and left what others start from.
+
+    Args:
+        runs: Folder of all runs.
+        row: The run.
+        needed: Whether others start from it: then its weights must be there too.
+    """
     folder = runs / row.id
     try:
         status = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("status")
     except (OSError, ValueError):
         return False
+    if status != "finished" or not needed:
+        return bool(status == "finished")
     made = {"fit": "model", "predict": "samples.parquet"}.get(row.command[0], "")
-    return bool(status == "finished") and (folder / made).exists()
+    return (folder / made).exists() and (made != "model" or bool(weight_files(folder)))
+
+
+def weight_files(run: Path) -> list[Path]:
+    """The files of a run's model that hold weights."""
+    return [file for pattern in ("*.safetensors", "*.bin") for file in (run / "model").glob(pattern)]
+
+
+def prune(run: Path, keep: Keep, needed: bool) -> None:
+    """Deletes what a finished run does not need any more.
+
+    Args:
+        run: Its folder.
+        keep: `all`; `models`, without checkpoints; `results`, without the weights of models that nothing starts from.
+        needed: Whether other runs of the study start from it.
+    """
+    if keep != "all":
+        shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    if keep == "results" and not needed:
+        for file in weight_files(run):
+            file.unlink()
 
 
 class StudyFolder:

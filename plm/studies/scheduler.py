@@ -109,7 +109,7 @@ class Scheduler:
         row = self.rows[ended.run]
         row.attempts, row.seconds = row.attempts + 1, round(ended.seconds, 2)
         error = ended.error or f"exit code {ended.code}" if ended.code else None
-        if error is None and not run_finished(self.runs, row):
+        if error is None and not run_finished(self.runs, row, row.id in self._users):
             error = f"it ended well but left no finished run in {self.runs / row.id}: was code or a config changed?"
         row.error = error
         self.folder.append_attempt(

@@ -59,11 +59,15 @@ class Estimate:
         seconds: Wall time.
         device: `cpu` or `gpu`.
         gigabytes: On disk when it is finished.
+        checkpoint: How much of this is its last checkpoint.
+        weights: How much of this are its model's weights.
     """
 
     seconds: float
     device: str = "cpu"
     gigabytes: float = 0.0
+    checkpoint: float = 0.0
+    weights: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Study:
         models: References by name, patterns.
         figures: By id, whatever the report wants to know of a figure.
         gate: Thresholds of the gate, for the report.
-        estimates: By run name, `default` for all others.
+        estimates: By run name; `samples` for all answers of frozen policies, `default` for all others.
     """
 
     path: Path
@@ -198,17 +202,18 @@ def _axis(value: Any, where: str) -> Values:
 
 def _estimate(value: Any, name: str) -> Estimate:
     where = f"estimates.{name}"
-    entry = _mapping(value, where, ("seconds", "minutes", "hours", "device", "gigabytes"))
+    sizes = ("gigabytes", "checkpoint", "weights")
+    entry = _mapping(value, where, ("seconds", "minutes", "hours", "device", *sizes))
     units = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
     given = [unit for unit in units if unit in entry]
     if len(given) != 1:
         raise _Wrong(f"{where} needs one of seconds, minutes and hours")
-    numbers = {key: entry.get(key, 0.0) for key in (given[0], "gigabytes")}
+    numbers = {key: entry.get(key, 0.0) for key in (given[0], *sizes)}
     for key, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, (int, float)) or number < 0:
             raise _Wrong(f"{where}.{key} is {number!r}; it must be a number of at least 0")
     device = _one_of(entry.get("device", "cpu"), DEVICES, f"{where}.device")
-    return Estimate(numbers[given[0]] * units[given[0]], device, float(numbers["gigabytes"]))
+    return Estimate(numbers[given[0]] * units[given[0]], device, *(float(numbers[size]) for size in sizes))
 
 
 def _check_figures(blocks: Sequence[Block], figures: Mapping[str, Values]) -> None:

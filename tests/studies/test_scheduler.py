@@ -3,7 +3,7 @@
 import json
 
 from plm.studies.executor import Ended, Executor
-from plm.studies.manifest import Row, StudyFolder, read_manifest
+from plm.studies.manifest import Row, StudyFolder, prune, read_manifest, run_finished
 from plm.studies.scheduler import Scheduler, with_needs
 
 
@@ -42,6 +42,7 @@ class ScriptedExecutor(Executor):
 def finish(runs, name):
     folder = runs / name
     (folder / "model").mkdir(parents=True, exist_ok=True)
+    (folder / "model" / "model.safetensors").touch()
     (folder / "manifest.json").write_text(json.dumps({"status": "finished"}))
 
 
@@ -115,3 +116,17 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path):
     folder.write({"study": "s", "figures": {"3": {"x": "k"}}}, rows)
     content, read = read_manifest(folder.path)
     assert content == {"study": "s", "figures": {"3": {"x": "k"}}} and read == rows
+
+
+def test_what_is_kept_of_a_finished_run(tmp_path):
+    for name, keep in (("a", "all"), ("b", "models"), ("c", "results"), ("d", "results")):
+        each = row(name)
+        finish(tmp_path, each.id)
+        (tmp_path / each.id / "model" / "plm.json").touch()
+        (tmp_path / each.id / "checkpoints").mkdir()
+        prune(tmp_path / each.id, keep, needed=name == "d")
+    left = {name: sorted(file.name for file in (tmp_path / f"{name}/0-seed0").rglob("*")) for name in "abcd"}
+    model = ["manifest.json", "model", "model.safetensors", "plm.json"]
+    assert left == {"a": ["checkpoints", *model], "b": model, "c": ["manifest.json", "model", "plm.json"], "d": model}
+    assert run_finished(tmp_path, row("c"), needed=False) and not run_finished(tmp_path, row("c"))
+    assert run_finished(tmp_path, row("d"))
