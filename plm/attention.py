@@ -23,18 +23,21 @@ from plm.layout import Segments
 NAME = "plm_rows"
 PADDED = "padded"
 """Rows padded on the right: a causal model needs no mask for their real tokens."""
+MODELS = frozenset(("gemma", "gpt2", "gpt_neox", "llama", "mistral", "olmo", "olmo2", "phi", "phi3", "qwen2", "qwen3"))
+"""Whose code hands `rows` on and uses the mask for attention alone: OPT reads positions off it, StableLM hands nothing
+on. All of them are tested."""
 _OTHER_ATTENTION = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size", "reorder_and_upcast_attn")
 
 
 def knows_rows(model: PreTrainedModel) -> bool:
     """Lets a model compute attention by rows, where it can.
 
-    It can where it takes attention functions from outside, would use SDPA, and is causal over everything before.
+    It can where it is of a known kind, would use SDPA, and is causal over everything before.
     """
     config = model.config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     special = [name for name in _OTHER_ATTENTION if getattr(config, name, None)]
-    if not model._supports_attention_backend or special or kinds != {"full_attention"}:
+    if config.model_type not in MODELS or special or kinds != {"full_attention"}:
         return False
     if config._attn_implementation == "sdpa":
         config._attn_implementation = NAME

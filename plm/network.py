@@ -125,9 +125,10 @@ class PolicyNetwork(nn.Module):
         """Hidden states, of whatever layout, and which of them predicts each trained token: shapes (T, D) and (N,)."""
         layout = batch.layout
         if batch.required and not self.knows_rows:
+            config = self.model.config
             raise PlmError(
-                f"packing needs a model with ordinary attention through SDPA; this {self.model.config.model_type} has "
-                f"{self.model.config._attn_implementation}: set model.init_args.compute.packing to false"
+                "packing needs a model of a known kind (plm.attention.MODELS) with ordinary attention through SDPA; this "
+                f"{config.model_type} has {config._attn_implementation}: set model.init_args.compute.packing to false"
             )
         if layout is None or not self.knows_rows:
             hidden_BLD = self._backbone(batch.input_ids_BL, None, PADDED)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
@@ -16,7 +18,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from plm.attention import PADDED, attention_by_rows
+from plm.attention import MODELS, PADDED, attention_by_rows
 from plm.errors import PlmError
 from plm.examples import Example, collate
 from plm.network import PolicyNetwork
@@ -32,12 +34,20 @@ MAKERS = {
         GPT2Config(**SIZES, n_embd=32, n_layer=3, n_head=4, n_positions=64, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
     ),
 }
+
+
+def like_llama(name):
+    config = AutoConfig.for_model(name, **SIZES, **COMMON, num_key_value_heads=2, head_dim=8)
+    config.sliding_window = None
+    return AutoModelForCausalLM.from_config(config)
+
+
 LENGTHS = ((5, (3, 4)), (9, (2, 6, 1)), (4, (5,)), (1, (7, 2)))  # prompts, and their completions
 
 
 def network(name="llama", **arguments):
     torch.manual_seed(0)
-    model = MAKERS[name]()
+    model = MAKERS[name]() if name in MAKERS else like_llama(name)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, 0, 0.3)
@@ -61,11 +71,12 @@ def scores_and_gradients(net, batch):
     return scores.detach(), {name: p.grad.clone() for name, p in net.named_parameters()}
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", [*MAKERS, *sorted(MODELS - set(MAKERS))])
 @pytest.mark.parametrize("kind", ["shared", "packed"])
 def test_one_line_gives_the_padded_scores_and_gradients(name, kind):
     """Also where no prompt is shared, and where all rows are equally long."""
     net = network(name)
+    assert net.knows_rows
     different = [Example([index + 3, *row.prompt_ids], row.completion_ids) for index, row in enumerate(rows())]
     equal = [Example(row.prompt_ids[:1] * 4, [9, 8, index + 3]) for index, row in enumerate(different)]
     for given, shares in ((rows(), True), (different, False), (equal, False)):
@@ -76,6 +87,20 @@ def test_one_line_gives_the_padded_scores_and_gradients(name, kind):
         torch.testing.assert_close(line[0], padded[0], atol=1e-5, rtol=1e-5)
         for key, gradient in line[1].items():
             assert (gradient - padded[1][key]).norm() <= 1e-5 * padded[1][key].norm() + 1e-6, key
+
+
+@torch.no_grad()
+def test_models_of_other_kinds_are_padded():
+    """OPT reads positions off the mask: it gets none, and its scores are those of each row alone."""
+    opt = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model("opt", **SIZES, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=64,
+                             word_embed_proj_dim=32, max_position_embeddings=64)
+    ).eval()  # fmt: skip
+    net = PolicyNetwork(opt)
+    assert not net.knows_rows
+    together = net(collate(rows(), 0))
+    for row, line in zip(rows(), together, strict=True):
+        torch.testing.assert_close(line[: len(row)], net(collate([row], 0))[0], atol=1e-5, rtol=1e-5)
 
 
 def test_the_shared_line_is_shorter():
@@ -140,7 +165,7 @@ def test_gradient_checkpointing_keeps_less():
 def test_packing_says_which_models_cannot():
     sliding = MistralForCausalLM(MistralConfig(**SIZES, **COMMON, num_key_value_heads=2, sliding_window=3))
     net = PolicyNetwork(sliding)
-    with pytest.raises(PlmError, match=r"packing needs a model with ordinary attention.*mistral"):
+    with pytest.raises(PlmError, match=r"packing needs a model .*mistral"):
         net(collate(rows(), 0, layout="packed"))
     eager = MAKERS["llama"]()
     eager.set_attn_implementation("eager")
