@@ -51,6 +51,7 @@ BENCHMARKS = {
 APART = {
     "gpu": Benchmark("gpu/run.py", "everything that needs a GPU (on a CPU: --device cpu --tiny)", "10 on a GPU"),
     "math_grading": Benchmark("math_grading.py", "the mathematics grader on labelled answers: -- FOLDER", "1"),
+    "study": Benchmark("study.py", "what a study costs beside its runs: 4,000 that do nothing", "5"),
     "methods": Benchmark("methods.py", "how much each method brings back, over seeds", "hours"),
 }
 
