@@ -127,7 +127,7 @@ class PolicyNetwork(nn.Module):
         if batch.required and not self.knows_rows:
             config = self.model.config
             raise PlmError(
-                "packing needs a model of a known kind (plm.attention.MODELS) with ordinary attention through SDPA; this "
+                "packing needs a model of a known kind (plm.attention.MODELS) with ordinary attention by SDPA; this "
                 f"{config.model_type} has {config._attn_implementation}: set model.init_args.compute.packing to false"
             )
         if layout is None or not self.knows_rows:
