@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plm.embedders import Embedder, NgramEmbedder, SentenceTransformerEmbedder, closeness
+from plm.embedders import Embedder, EndpointEmbedder, NgramEmbedder, SentenceTransformerEmbedder, closeness
 from plm.errors import PlmError
 from plm.graders.critique import THRESHOLD, CritiqueGrader
 from plm.studies.statistics import Interval, correctness_interval
@@ -98,14 +98,27 @@ def calibrate(similarities: Sequence[float], labels: Sequence[bool]) -> Calibrat
     )
 
 
-def run_calibrate(task: str, path: Path | None, embedder: str) -> int:
+class Endpoint(NamedTuple):
+    """Where embeddings come from, if not from this machine.
+
+    Attributes:
+        base_url: Of an OpenAI-compatible endpoint; the key is in OPENAI_API_KEY.
+        cache: Folder of its replies.
+    """
+
+    base_url: str = "https://api.openai.com/v1"
+    cache: Path = Path("data/replies")
+
+
+def run_calibrate(task: str, path: Path | None, embedder: str, endpoint: Endpoint | None = None) -> int:
     """Prints the threshold for an embedder.
 
     Args:
         task: `critique`.
         path: JSON lines `{completion, reference, correct}` with pairs that occur in no `val` split; the embedded task's
             own pairs, which are of other programs than its problems, where None.
-        embedder: A key of `EMBEDDERS`.
+        embedder: A key of `EMBEDDERS`, or `endpoint:` and the name of a model there.
+        endpoint: Where that is; OpenAI's where None.
 
     Returns:
         The exit status.
@@ -115,14 +128,16 @@ def run_calibrate(task: str, path: Path | None, embedder: str) -> int:
     """
     if task != "critique":
         raise PlmError(f"task is {task}; only critique has a threshold")
-    made = _embedder(embedder)
+    made = _embedder(embedder, endpoint)
     rows = _own_pairs() if path is None else _read(path)
     texts, references, labels = zip(*rows, strict=True) if rows else ((), (), ())
     print(calibrate(closeness(made, texts, references), labels).lines())
     return 0
 
 
-def make_grader(task: str, embedder: str | None, threshold: float | None) -> CritiqueGrader:
+def make_grader(
+    task: str, embedder: str | None, threshold: float | None, endpoint: Endpoint | None = None
+) -> CritiqueGrader:
     """A grader of critiques with another embedder or threshold than the default.
 
     Raises:
@@ -132,12 +147,18 @@ def make_grader(task: str, embedder: str | None, threshold: float | None) -> Cri
         raise PlmError(f"--embedder and --threshold are for critiques, not for {task}")
     if threshold is None and embedder not in (None, "ngrams"):
         raise PlmError(f"--embedder {embedder} needs a --threshold of its own: plm calibrate critique chooses one")
-    return CritiqueGrader(_embedder(embedder or "ngrams"), THRESHOLD if threshold is None else threshold)
+    return CritiqueGrader(_embedder(embedder or "ngrams", endpoint), THRESHOLD if threshold is None else threshold)
 
 
-def _embedder(name: str) -> Embedder:
+def _embedder(name: str, endpoint: Endpoint | None) -> Embedder:
+    kind, _, model = name.partition(":")
+    if kind == "endpoint" and model:
+        from plm.teacher.client import Client
+
+        place = endpoint or Endpoint()
+        return EndpointEmbedder(model, Client(place.base_url, place.cache))
     if name not in EMBEDDERS:
-        raise PlmError(f"embedder is {name}; it must be one of: {', '.join(EMBEDDERS)}")
+        raise PlmError(f"embedder is {name}; it must be one of: {', '.join(EMBEDDERS)}, endpoint:MODEL")
     made: Embedder = EMBEDDERS[name]()
     return made
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 HELP = """usage: plm COMMAND [options]
 
@@ -132,22 +136,23 @@ def _grade(args: list[str]) -> int:
     from pathlib import Path
 
     parser = argparse.ArgumentParser("plm grade", description="Grades completions: one JSON object a line in, one out.")
-    parser.add_argument("task", help="what the rows are: code, {id, completion, tests: [{input, output}]}")
+    parser.add_argument("task", help="code ({id, completion, tests}), math, mmlu, critique, composition or style")
     parser.add_argument("input", type=Path, help="JSON lines to read")
     parser.add_argument(
         "output", type=Path, help="JSON lines to write: {id, correct, score, extracted, reason, seconds}"
     )
     parser.add_argument("--unsafe", action="store_true", help="run programs without isolation where there is none")
-    parser.add_argument("--embedder", help="for critiques: ngrams (default) or sentence_transformers")
+    _add_embedder(parser, "for critiques: ")
     parser.add_argument("--threshold", type=float, help="for critiques: least similarity of a right one")
     parsed = parser.parse_args(args)
     from plm.grade import run_grade
 
     grader = None
     if parsed.embedder is not None or parsed.threshold is not None:
-        from plm.calibrate import make_grader
+        from plm.calibrate import Endpoint, make_grader
 
-        grader = make_grader(parsed.task, parsed.embedder, parsed.threshold)
+        endpoint = Endpoint(parsed.base_url, parsed.cache)
+        grader = make_grader(parsed.task, parsed.embedder, parsed.threshold, endpoint)
     return run_grade(parsed.task, parsed.input, parsed.output, parsed.unsafe, grader)
 
 
@@ -160,11 +165,21 @@ def _calibrate(args: list[str]) -> int:
     parser.add_argument(
         "pairs", type=Path, nargs="?", help="JSON lines {completion, reference, correct}; else plm's own"
     )
-    parser.add_argument("--embedder", default="ngrams", help="ngrams (default) or sentence_transformers")
+    _add_embedder(parser)
     parsed = parser.parse_args(args)
-    from plm.calibrate import run_calibrate
+    from plm.calibrate import Endpoint, run_calibrate
 
-    return run_calibrate(parsed.task, parsed.pairs, parsed.embedder)
+    endpoint = Endpoint(parsed.base_url, parsed.cache)
+    return run_calibrate(parsed.task, parsed.pairs, parsed.embedder or "ngrams", endpoint)
+
+
+def _add_embedder(parser: argparse.ArgumentParser, what: str = "") -> None:
+    from pathlib import Path
+
+    names = "ngrams (default), sentence_transformers, or endpoint:MODEL"
+    parser.add_argument("--embedder", help=f"{what}{names}")
+    parser.add_argument("--base-url", default="https://api.openai.com/v1", help="of that endpoint (default: OpenAI's)")
+    parser.add_argument("--cache", type=Path, default=Path("data/replies"), help="folder of that endpoint's replies")
 
 
 def _plot(args: list[str]) -> int:

@@ -13,6 +13,7 @@ from plm.embedders import NgramEmbedder, closeness
 from plm.errors import PlmError
 from plm.graders.critique import THRESHOLD, CritiqueGrader
 from plm.records import Problem
+from tests.endpoints import Scripted, serving
 from tests.test_embedders import Table
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "open" / "critiques" / "reflexion_mbpp.jsonl.gz"
@@ -153,6 +154,39 @@ def test_a_bad_file_of_pairs_is_one_line(tmp_path, capsys, text, message):
     import re
 
     assert re.search(message, error)
+
+
+# --- an endpoint
+
+
+def test_an_endpoint_calibrates_and_grades(tmp_path, capsys, monkeypatch):
+    """A server whose vectors tell three words apart; asked once for each text, by both commands."""
+    pytest.importorskip("openai")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    def vectors(body, count):
+        rows = [[float(word in text) for word in ("even", "twice", "last")] for text in body["input"]]
+        return Scripted({"data": [{"index": i, "embedding": row} for i, row in enumerate(rows)]})
+
+    right = {"completion": "not even", "reference": "It forgets even.", "correct": True}
+    wrong = {"completion": "twice", "reference": "It forgets even.", "correct": False}
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [right, wrong] * 6))
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"id": 1, **each}) + "\n" for each in [right, wrong]))
+    files = [str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]
+    with serving(vectors) as server:
+        place = ["--embedder", "endpoint:embed", "--base-url", server.url, "--cache", str(tmp_path / "replies")]
+        assert run(["calibrate", "critique", str(tmp_path / "pairs.jsonl"), *place]) == 0
+        assert "accuracy     1.000" in capsys.readouterr().out
+        assert run(["grade", "critique", *files, *place, "--threshold", "0.5"]) == 0
+        assert {text for request in server.requests for text in request["input"]} == {
+            "not even", "twice", "It forgets even.",
+        }  # fmt: skip
+        assert len(server.requests) == 1
+    assert [row["correct"] for row in rows(tmp_path / "out.jsonl")] == [True, False]
+    assert (
+        run(["grade", "critique", *files, *place[:2], "--base-url", "https://example.org/v1", "--threshold", "1"]) == 1
+    )
+    assert "there is no key for https://example.org/v1" in capsys.readouterr().err
 
 
 # --- a real model of embeddings
