@@ -64,7 +64,7 @@ class Grade(NamedTuple):
         score: A reward in [0, 1]; for yes-or-no tasks 1.0 or 0.0.
         extracted: What was graded, taken out of the completion (the program, the letter, the number).
         reason: What decided: `correct`, `wrong`, `parse`, `compile`, `timeout`, `crash`, `memory`, `output`,
-            `file`, or `too_long` where the prompt did not fit into the model's context.
+            `file`, `trivial` (does nothing), or `too_long` where the prompt did not fit into the model's context.
         seconds: Time spent on this completion, in seconds (CPU time for programs).
     """
 
