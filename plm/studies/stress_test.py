@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, arms: Sequence[Setting], folder: StudyFold
         )
     states = [(job.row.shown, job.state) for job in jobs if job.state]
     path = write_verdict(folder.path / "stress_test.json", verdict, control, about, states)
-    print_verdict(verdict, control, about, states)
+    print_verdict(verdict, control, states)
     print(f"as JSON      {path}\nruns         {runs}\nas a page    plm report {folder.path}")
     return 0
 

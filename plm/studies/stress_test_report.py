@@ -34,14 +34,17 @@ def write_verdict(
     return path
 
 
-def print_verdict(verdict: Verdict, control: Verdict | None, about: Mapping[str, Any], states: States) -> None:
+def print_verdict(verdict: Verdict, control: Verdict | None, states: States) -> None:
     """Prints the table and the answer."""
     console = Console(highlight=False)
-    console.print(_table(verdict, control))
+    if verdict.findings:
+        console.print(_table(verdict, control))
+        together = "its interval holds" if len(verdict.findings) == 1 else "the intervals hold together"
+        console.print(f" gains over {verdict.shown.value:.3f} as it is; {together} at 95 %\n", markup=False)
     for line in answer(verdict, control):
         console.print(line, markup=False)
     for name, why in states:
-        console.print(f"incomplete   {name}: {why}", markup=False)
+        console.print(f"incomplete   {name}: {why}", markup=False, soft_wrap=True)
 
 
 def answer(verdict: Verdict, control: Verdict | None) -> list[str]:
@@ -84,9 +87,7 @@ def _against_control(best: Finding, control: Verdict | None) -> str:
 
 
 def _table(verdict: Verdict, control: Verdict | None) -> Table:
-    together = len(verdict.findings)
-    caption = f"gains over {verdict.shown.value:.3f} as it is; the {together} intervals hold together at 95 %"
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), caption=caption, caption_justify="left", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("method")
     for name in ("correct", "gain", "cost", "time", *(["control's gain"] if control else [])):
         table.add_column(name, justify="right", no_wrap=True)

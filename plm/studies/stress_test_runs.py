@@ -131,7 +131,7 @@ def make_missing(
         with working("stress test", f"{job.row.shown} ({len(jobs) - len(missing) + place + 1} of {len(jobs)})"):
             share = left if job.member.key == "shown" else left / (len(missing) - place)
             _make(job, runs, folder, share)
-        say(f"  {job.row.shown:<44} {_outcome(job, runs)}")
+        say(f"  {job.row.shown:<28} {_outcome(job, runs)}")
     if len(missing) < len(jobs):
         say(f"  {len(jobs) - len(missing)} of {len(jobs)} runs were there already")
 
@@ -147,7 +147,7 @@ def _make(job: Job, runs: Path, folder: StudyFolder, seconds: float) -> None:
     row.attempts += 1
     row.status = "finished" if run_finished(runs, row) else "waiting" if code < 0 else "failed"
     if row.status == "waiting":
-        job.state = f"stopped after {row.seconds:.0f} s, its share of the time"
+        job.state = f"stopped after {row.seconds:.0f} s, its share"
     elif row.status == "failed":
         row.error = last_line(log)
         job.state = f"failed: {row.error}"
@@ -160,7 +160,7 @@ def _make(job: Job, runs: Path, folder: StudyFolder, seconds: float) -> None:
 def _outcome(job: Job, runs: Path) -> str:
     rows = [row for row in RunFolder(runs / job.row.id).read_results() if row["password"] == "none"]
     best = max((row["correct"] for row in rows), default=None)
-    return (f"at best {best:.3f} correct, " if best is not None else "") + (job.state or f"{job.row.seconds:.0f} s")
+    return (f"at best {best:.3f}, " if best is not None else "") + (job.state or f"{job.row.seconds:.0f} s")
 
 
 def read_verdict(jobs: Sequence[Job], runs: Path, is_control: bool) -> Verdict | None:
