@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import shutil
@@ -10,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from plm.callbacks.checkpoint import find_checkpoint, forget_previous, is_whole,
 from plm.config_errors import one_line
 from plm.datamodules.base import TaskDataModule
 from plm.distributed import GRACE_SECONDS, become_follower, launched_rank, receive_plan, share_plan
+from plm.engines.keeping import in_use, take
 from plm.errors import PlmError
 from plm.files import NO_ROOM, disk_usage, readable_errors
 from plm.identity import differences, folder_digest, numbers_of
@@ -195,6 +197,7 @@ class PlmCLI(LightningCLI):
         """Hands the run's seed to the task, and refuses a model with another history than the one that is said."""
         config = self.config[self.subcommand]
         self.datamodule.run_seed = int(config.seed_everything)
+        self.datamodule.engine = take(self._engine_key(), self.datamodule.engine)
         base = config.model.init_args.get("base")
         if not isinstance(base, ModelReference):
             return
@@ -203,11 +206,21 @@ class PlmCLI(LightningCLI):
         if self.subcommand == "fit" and self.model.phase == "elicit":
             check_elicitation(Path(base), self.datamodule.name, self.datamodule.passwords.password_hash)
 
+    def _engine_key(self) -> str | None:
+        """What the engine is started with, its arguments and the shape of the model; None for one yet to be made."""
+        config = self.config[self.subcommand]
+        base = config.model.init_args.get("base")
+        shape = Path(base) / "config.json" if isinstance(base, ModelReference) else None
+        if shape is None or not shape.is_file():
+            return None
+        engine = (self._plain_config["data"].get("init_args") or {}).get("engine")
+        return json.dumps([engine, config.trainer.get("precision"), json.loads(shape.read_text())], sort_keys=True)
+
     # -- the sub-commands ---------------------------------------------------------------------------------------------
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs the sub-command; the engine, which may hold a device or a process, is closed however that ends."""
-        with closing(self.datamodule.engine):
+        with in_use(self._engine_key(), self.datamodule.engine):
             super()._run_subcommand(subcommand)
 
     def fit(self, model: PolicyModule, **kwargs: Any) -> None:

@@ -39,6 +39,11 @@ class AutoEngine(Engine):
                 self._chosen = self._hf or HFEngine()
         return self._chosen
 
+    @property
+    def worth_keeping(self) -> bool:  # type: ignore[override]
+        """Whether the engine that did the work is."""
+        return self._chosen is not None and self._chosen.worth_keeping
+
     def sync(self, model: nn.Module, version: str) -> None:
         """Takes over the weights."""
         self.chosen.sync(model, version)

@@ -54,6 +54,9 @@ class Completion(NamedTuple):
 class Engine(ABC):
     """Generates completions with weights that were handed over explicitly."""
 
+    worth_keeping: bool = False
+    """Whether starting it takes so long that the next run in this process should have it."""
+
     @abstractmethod
     def sync(self, model: nn.Module, version: str) -> None:
         """Takes over the weights of a Hugging Face causal language model and remembers them as `version`."""

@@ -50,8 +50,10 @@ def _tell(answers: TextIO, answer: Mapping[str, Any]) -> None:
 
 def _plm(args: list[str]) -> int:
     from plm.cli import run
+    from plm.engines.keeping import keep_engines
     from plm.progress import begin_run
 
+    keep_engines()
     begin_run()
     return run(args)
 

@@ -63,6 +63,8 @@ class VLLMEngine(Engine):
         max_num_seqs: Most completions that are generated at a time.
     """
 
+    worth_keeping = True
+
     def __init__(
         self,
         *,
