@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -194,3 +195,14 @@ def test_a_figure_shows_the_cells_that_a_study_names_for_it(planted):
     with (folder / "report" / "tables" / "provenance.csv").open() as stream:
         lost = [row for row in csv.DictReader(stream) if row["status"] == "failed"]
     assert [(row["run"], row["error"]) for row in lost] == [("elicit_sft_code/00000000-seed1", "out of memory")]
+
+
+def test_copies_of_runs_are_counted_not_listed(planted, tmp_path):
+    planted.lock()
+    planted.lock("lock_other")
+    shutil.copytree(planted.root, tmp_path / "copy")
+    collection = collect([planted.root, tmp_path / "copy", planted.root])
+    assert len(collection.runs) == 2
+    assert collection.notices == [
+        f"{tmp_path / 'copy'}: 2 of its runs were read elsewhere already, and are left out here"
+    ]

@@ -13,7 +13,7 @@ SAME = {"strong_setting": "right", "weak_setting": "none"}  # where the setting 
 SPLIT = "val"
 
 
-@dataclass
+@dataclass(eq=False)  # told apart by identity, so that what they measured can be kept
 class Arm:
     """Runs of one configuration.
 

@@ -54,7 +54,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "figure_12": (
         "Figure 12 · Weak sample unlocking",
-        "Many passes over a few answers of the *weak* policy, beside high-quality demonstrations. In the paper "
+        "Many passes over a few answers of the weak policy, beside high-quality demonstrations. In the paper "
         "this raises correctness on some tasks, most on MMLU locked with soft labels.",
     ),
     "figure_13": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,6 +101,7 @@ class Collection:
         planned: A study's rows, those without a finished run too.
         study: The rest of a study's manifest; empty without a study.
         notices: What the reader has to know: what was left out, torn or unfinished.
+        copies: How many runs of a folder were read elsewhere already.
     """
 
     title: str
@@ -107,6 +109,7 @@ class Collection:
     planned: list[Mapping[str, Any]] = field(default_factory=list)
     study: dict[str, Any] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    copies: Counter[Path] = field(default_factory=Counter)
 
     def lock_of(self, run: Run) -> str | None:
         """Run id of the newest lock in a run's history, itself included; None where there is none."""
@@ -151,6 +154,8 @@ def collect(paths: Sequence[Path]) -> Collection:
             )
         for folder in found:
             _add(collection, folder)
+    for folder, count in collection.copies.items():
+        collection.notices.append(f"{folder}: {count} of its runs were read elsewhere already, and are left out here")
     if not any(run.rows for run in collection.runs.values()):
         raise PlmError(f"no run of {collection.title} has measured anything yet: results.jsonl is empty or missing")
     return collection
@@ -177,7 +182,7 @@ def _add(collection: Collection, folder: Path, planned: Mapping[str, Any] | None
     if run_folder.id in collection.runs:
         other = collection.runs[run_folder.id].folder.path
         if other != run_folder.path:
-            collection.notices.append(f"{run_folder.path}: left out, {other} is the same run")
+            collection.copies[run_folder.path.parent.parent] += 1
         return
     try:
         manifest = run_folder.read_manifest()

@@ -186,31 +186,34 @@ def _draw_series(axis: Any, series: Series, style: Style, place: Any, shift: flo
     if series.connected and len(xs) > 1:
         line = (0, (4, 2)) if series.is_control else style.line
         axis.plot(xs, ys, color=color, linestyle=line, linewidth=1.4, zorder=2)
-    for x, point in zip(xs, series.points, strict=True):
-        _draw_error(axis, x, point.estimate, color, lying)
-        if point.honest is not None:
-            _draw_honest(axis, x, point, color, style.marker, lying)
+    _draw_errors(axis, xs, [point.estimate for point in series.points], color, lying)
+    _draw_honest(axis, xs, series.points, color, style.marker, lying)
     at = (ys, xs) if lying else (xs, ys)
     axis.plot(*at, linestyle="", marker=style.marker, color=color, markerfacecolor=face, markersize=5.2, zorder=4)
 
 
-def _draw_error(axis: Any, x: float, estimate: Estimate, color: str, lying: bool) -> None:
-    """A thin bar for the 95 % interval, a thick one for the standard error over seeds."""
+def _draw_errors(axis: Any, xs: Sequence[float], estimates: Sequence[Estimate], color: str, lying: bool) -> None:
+    """Thin bars for the 95 % intervals, thick ones for standard errors over seeds."""
     lines = axis.hlines if lying else axis.vlines
-    lines(x, estimate.low, estimate.high, color=color, linewidth=0.9, zorder=3)
-    if estimate.seeds > 1:
-        low, high = max(0.0, estimate.value - estimate.error), min(1.0, estimate.value + estimate.error)
-        lines(x, low, high, color=color, linewidth=3.2, alpha=0.55, zorder=3)
+    lines(xs, [each.low for each in estimates], [each.high for each in estimates], color=color, linewidth=0.9, zorder=3)
+    over_seeds = [(x, each) for x, each in zip(xs, estimates, strict=True) if each.seeds > 1]
+    lows = [max(0.0, each.value - each.error) for _, each in over_seeds]
+    highs = [min(1.0, each.value + each.error) for _, each in over_seeds]
+    lines([x for x, _ in over_seeds], lows, highs, color=color, linewidth=3.2, alpha=0.55, zorder=3)
 
 
-def _draw_honest(axis: Any, x: float, point: Point, color: str, marker: str, lying: bool) -> None:
-    honest = point.honest
-    assert honest is not None
-    aside = x + (0.28 if lying else 0.16)
+def _draw_honest(axis: Any, xs: Sequence[float], points: Sequence[Point], color: str, marker: str, lying: bool) -> None:
+    """Small hollow markers beside the points whose round was chosen on other problems."""
+    aside = 0.28 if lying else 0.16
+    found = [(x + aside, point.honest) for x, point in zip(xs, points, strict=True) if point.honest is not None]
+    if not found:
+        return
+    places, values = [x for x, _ in found], [each.value for _, each in found]
     lines = axis.hlines if lying else axis.vlines
-    lines(aside, honest.low, honest.high, color=color, linewidth=0.6, alpha=0.6, zorder=3)
-    at = (honest.value, aside) if lying else (aside, honest.value)
-    axis.plot(*at, marker=marker, color=color, markerfacecolor="white", markersize=3.6, zorder=4)
+    ends = ([each.low for _, each in found], [each.high for _, each in found])
+    lines(places, *ends, color=color, linewidth=0.6, alpha=0.6, zorder=3)
+    at = (values, places) if lying else (places, values)
+    axis.plot(*at, linestyle="", marker=marker, color=color, markerfacecolor="white", markersize=3.6, zorder=4)
 
 
 def _places(figure: Figure, panel: Panel) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,6 +130,7 @@ class Choice(NamedTuple):
     honest: Estimate | None
 
 
+@cache
 def choose(arm: Arm, password: str = "none", domain: str = "all") -> Choice | None:
     """The paper's choice of the number of passes and an honest one, side by side; the last round for other methods."""
     epochs = arm.epochs(password, domain) or sorted(

@@ -28,7 +28,7 @@ def figure_3(view: View) -> Figure:
     for task in _tasks(view):
         lock = view.main_lock(task)
         if lock is None:
-            figure.missing.append(f"{task}: no lock")
+            figure.missing += _no_lock(task)
             continue
         panel = Panel(_title(lock), levels=levels(lock, "right", "none", "second"), stamp=lock.stamp)
         for role in ("references", "intermediate"):
@@ -63,7 +63,7 @@ def figure_7(view: View) -> Figure:
             arms = by_teacher(lock, "references")  # the lock's strong policy are the references themselves
             figure.notes += [f"{task}: the strong policy are the references, so that this is Figure 3."] if arms else []
         if lock is None or not arms:
-            figure.missing.append(f"{task}: {'no lock' if lock is None else 'no ' + NAMES['strong']}")
+            figure.missing += _no_lock(task) if lock is None else [f"{task}: no {NAMES['strong']}"]
             continue
         panel = Panel(_title(lock), levels=levels(lock), stamp=lock.stamp)
         panel.series += view.sweep(NAMES["strong"], arms, lock=lock)
@@ -134,8 +134,7 @@ def figure_12(view: View) -> Figure:
             if not by_teacher(lock, "weak"):
                 figure.missing.append(f"{lock.name}: no {NAMES['weak']}")
             figure.keep(panel)
-        if main is None:
-            figure.missing.append(f"{task}: no lock")
+        figure.missing += _no_lock(task) if main is None else []
     if not any(lock.facts.method == "soft_label_lock" for lock in view.locks):
         figure.missing.append("mmlu locked with soft labels")
     return figure
@@ -204,6 +203,11 @@ def _weak_name(lock: Lock) -> str:
 
 def _strong_is_reference(lock: Lock | None) -> bool:
     return lock is not None and lock.facts.strong == "references"
+
+
+def _no_lock(task: str) -> list[str]:
+    """Of the paper's tasks alone: another task is not missing because it has no lock of the paper's main kind."""
+    return [f"{task}: no lock"] if task in TASKS else []
 
 
 def _title(lock: Lock) -> str:
