@@ -151,15 +151,23 @@ def _run(script: Path, more: Sequence[str]) -> str | None:
     """What a script wrote to its standard output; None where it failed, which it says on standard error."""
     root = next(each for each in script.parents if each.name == "benchmarks").parent
     found = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]  # the scripts measure the checkout's own code
-    done = subprocess.run(
-        [sys.executable, str(script), *more],
+    lines: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-u", str(script), *more],
         stdout=subprocess.PIPE,
         text=True,
-        check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(found)},
         preexec_fn=functools.partial(die_with, os.getpid()),
-    )
-    return done.stdout if done.returncode == 0 else None
+    ) as child:
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:  # shown as they come: a row can take minutes
+                say(f"  {line.rstrip()}")
+                lines.append(line)
+        except BaseException:
+            child.kill()
+            raise
+    return "".join(lines) if child.returncode == 0 else None
 
 
 def _show(text: str) -> None:
