@@ -204,7 +204,7 @@ def _draw_errors(axis: Any, xs: Sequence[float], estimates: Sequence[Estimate], 
 
 def _draw_honest(axis: Any, xs: Sequence[float], points: Sequence[Point], color: str, marker: str, lying: bool) -> None:
     """Small hollow markers beside the points whose round was chosen on other problems."""
-    aside = 0.28 if lying else 0.16
+    aside = 0.28 if lying else min(0.16, 0.02 * (max(xs) - min(xs)) or 0.01)
     found = [(x + aside, point.honest) for x, point in zip(xs, points, strict=True) if point.honest is not None]
     if not found:
         return
