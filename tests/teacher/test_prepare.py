@@ -171,14 +171,14 @@ def test_killed_while_it_waits_everything_is_asked_once(serve, tmp_path):
     def hold(path, body):
         if body["temperature"] == 1 and not release.is_set():
             held.set()
-            release.wait(60)
+            release.wait(200)
         return teach(path, body)
 
     endpoint = serve(hold)
     args = command(tmp_path, endpoint.url, "--concurrency", 1)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen([sys.executable, "-m", "plm", *args], cwd=ROOT, env=environment)
-    assert held.wait(120)
+    assert held.wait(300)
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert len(endpoint.answered) == 15 and not (tmp_path / "code.jsonl").exists()
@@ -205,7 +205,7 @@ def test_stopped_what_is_under_way_is_kept(serve, tmp_path):
     endpoint = serve(slow)
     args = command(tmp_path, endpoint.url, "--concurrency", 2)
     child = subprocess.Popen([sys.executable, "-m", "plm", *args], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert held.wait(120)
+    assert held.wait(300)
     child.terminate()
     _, text = child.communicate(timeout=60)
     assert child.returncode == 128 + signal.SIGTERM
