@@ -129,7 +129,7 @@ def totals(kinds: Sequence[Kind], runs: Path, slots: int) -> list[str]:
     lines = [f"runs    {sum(kind.runs for kind in kinds)}, of which {sum(kind.left for kind in kinds)} are to be made"]
     for device in ("cpu", "gpu"):
         hours = sum((kind.seconds or 0.0) * kind.left for kind in left if kind.device == device) / 3600
-        if hours or device == "cpu":
+        if any(kind.device == device for kind in left):
             lines.append(f"hours   {hours:,.2f} of {'one process' if device == 'cpu' else 'GPU'}{_wall(hours, slots)}")
     free = shutil.disk_usage(_existing(runs)).free / 1e9
     size = sum(kind.size or 0.0 for kind in left)
@@ -137,7 +137,10 @@ def totals(kinds: Sequence[Kind], runs: Path, slots: int) -> list[str]:
     stated = [kind.name for kind in left if not kind.measured and kind.seconds is not None]
     unknown = [kind.name for kind in left if kind.seconds is None]
     if stated:
-        lines.append(f"times of {len(stated)} of {len(left)} kinds are the study's estimates, the others were measured")
+        lines.append(
+            f"measured are the times of {len(left) - len(stated) - len(unknown)} kinds of run of {len(left)}; "
+        )
+        lines[-1] += f"{len(stated)} are the study's estimates"
     if unknown:
         lines.append(f"nothing is known of {len(unknown)} kinds, which count as 0: {', '.join(unknown)}")
     return lines
