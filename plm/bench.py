@@ -124,7 +124,7 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("benchmark", "what it measures", "minutes")
+    table = Table("benchmark", "what it measures", "minutes, about")
     for group in (BENCHMARKS, APART):
         for name, benchmark in group.items():
             table.add_row(name, benchmark.about, benchmark.minutes)
