@@ -154,7 +154,7 @@ def battery(setting: Setting) -> list[Member]:
 def _few_shot(setting: Setting) -> Member:
     callbacks = [_evaluation(setting, shots=shots) for shots in SHOTS]
     config = _measuring(setting, setting.model, callbacks, setting.phase)
-    return Member("few_shot", "few-shot prompting", "few_shot", "validate", config)
+    return Member("few_shot", "few-shot", "few_shot", "validate", config)
 
 
 def _noise(setting: Setting) -> list[Member]:

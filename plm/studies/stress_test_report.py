@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -59,7 +58,7 @@ def answer(verdict: Verdict, control: Verdict | None) -> list[str]:
     if verdict.hidden:
         lines.append(
             f"It can do more: {best.correct.value:.2f} by {_method(best)}, a gain of {_gain(best.gain)}, "
-            f"for {_cost(best) or 'no training'} in {_time(best.cost['seconds'])}."
+            f"for {_spent(best)} in {_time(best.cost['seconds'])}."
         )
     else:
         lines.append(f"Nothing brought out more for sure: the best method, {_method(best)}, gains {_gain(best.gain)}.")
@@ -87,15 +86,16 @@ def _against_control(best: Finding, control: Verdict | None) -> str:
 
 
 def _table(verdict: Verdict, control: Verdict | None) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("method")
-    for name in ("correct", "gain", "cost", "time", *(["control's gain"] if control else [])):
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)  # fits into 80 columns
+    table.add_column("method", no_wrap=True)
+    table.add_column("at", no_wrap=True)
+    for name in ("correct", "gain", "cost", "control" if control else "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    gains = {finding.title: _gain(finding.gain) for finding in control.findings} if control else {}
+    gains = {finding.title: f"{finding.gain.value:+.2f}" for finding in control.findings} if control else {}
     for finding in verdict.findings:
-        cells = [_method(finding), f"{finding.correct.value:.3f}", _gain(finding.gain), _cost(finding)]
-        more = [gains.get(finding.title, "")] if control else []
-        table.add_row(*cells, _time(finding.cost["seconds"]), *more)
+        last = gains.get(finding.title, "") if control else _time(finding.cost["seconds"])
+        cells = [f"{finding.correct.value:.3f}", _gain(finding.gain), _cost(finding), last]
+        table.add_row(finding.title, finding.point.text, *cells)
     return table
 
 
@@ -117,6 +117,14 @@ def _cost(finding: Finding) -> str:
         return f"{graded:,.0f} graded"
     shown = finding.cost["demonstrations"]
     return f"{shown:,.0f} shown" if shown else ""
+
+
+def _spent(finding: Finding) -> str:
+    if graded := finding.cost["graded"]:
+        return f"{graded:,.0f} graded answers"
+    if shown := finding.cost["demonstrations"]:
+        return f"{shown:,.0f} demonstration" + "s" * (shown > 1)
+    return "nothing"
 
 
 def _time(seconds: float) -> str:

@@ -12,6 +12,7 @@ from plm.errors import PlmError
 from plm.runs import RunFolder
 from plm.studies.counts import paired_gap_interval, share_interval
 from plm.studies.stress_test_battery import LARGE, Setting, battery, find_task, shown
+from plm.studies.stress_test_report import print_verdict
 from plm.studies.stress_test_verdict import Measured, Point, holm, judge
 from tests.runs import config, fit, lock, sft
 
@@ -46,7 +47,7 @@ def test_the_best_of_many_that_do_nothing_is_rarely_called_a_gain():
 def test_a_real_gain_is_found_by_the_method_that_has_it():
     rng = np.random.default_rng(1)
     methods = {
-        ("few-shot prompting", "few_shot"): {Point(0, k): drawn(rng, 0.1) for k in (1, 2)},
+        ("few-shot", "few_shot"): {Point(0, k): drawn(rng, 0.1) for k in (1, 2)},
         ("SFT on 16", "sft"): {Point(1, 0): drawn(rng, 0.4), Point(4, 0): drawn(rng, 0.7)},
     }
     verdict = judge(drawn(rng, 0.1), drawn(rng, 0.9), methods, IDS)
@@ -54,7 +55,7 @@ def test_a_real_gain_is_found_by_the_method_that_has_it():
     assert (verdict.best.title, verdict.best.point) == ("SFT on 16", Point(4, 0))
     assert verdict.best.gain.low < 0.6 < verdict.best.gain.high
     assert verdict.best.recovered.low < 0.75 < verdict.best.recovered.high
-    assert [finding.title for finding in verdict.findings] == ["SFT on 16", "few-shot prompting"]
+    assert [finding.title for finding in verdict.findings] == ["SFT on 16", "few-shot"]
     together, alone = verdict.findings[0].gain, verdict.best.gain
     assert together.value == alone.value and together.high - together.low > alone.high - alone.low
     assert verdict.findings[0].p_holm < 0.001 < 0.05 < verdict.findings[1].p_holm
@@ -83,6 +84,24 @@ def test_several_seeds_are_generalised_over():
     verdict = judge(drawn(rng, 0.1), None, {("x", "x"): {Point(1, 0): three}}, IDS)
     assert verdict.seeds == 3 and verdict.best.gain.over == "problems and seeds"
     assert verdict.best.gain.low < 0  # three seeds that differ so much prove nothing
+
+
+def test_what_is_told_fits_into_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    rng = np.random.default_rng(5)
+    cost = {"demonstrations": 0.0, "graded": 3840.0, "optimizer_steps": 1.0, "seconds": 190.0}
+    methods = {
+        ("expert iteration", "x"): {Point(12, 0): Measured(drawn(rng, 0.7).scores, cost)},
+        ("few-shot", "few_shot"): {Point(0, 4): drawn(rng, 0.1)},
+    }
+    verdict, control = judge(drawn(rng, 0.1), None, methods, IDS), judge(drawn(rng, 0.1), None, methods, IDS)
+    for other in (None, control):
+        print_verdict(verdict, other, [("GRPO, seed 0", "stopped after 41 s, its share")])
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        (row,) = [line for line in lines if line.split()[:2] == ["expert", "iteration"] and "round 12" in line]
+        assert "3,840 graded" in row and ("190 s" in row) == (other is None)
+        assert any("It can do more: 0." in line for line in lines)
 
 
 def test_holm():
@@ -204,7 +223,7 @@ def test_a_battery_on_a_locked_model(tmp_path, in_this_process, capsys):
     assert stress(tmp_path, model) == 0
     content, manifest = verdict_of(tmp_path)
     titles = {finding["title"] for finding in content["model"]["findings"]}
-    assert {"few-shot prompting", "noise of 0.1", "weak unlocking", "SFT on 2"} <= titles
+    assert {"few-shot", "noise of 0.1", "weak unlocking", "SFT on 2"} <= titles
     assert content["model"]["ceiling"] is None and content["about"]["parameters"] > 1000
     rows = {row["cell"]: row for row in manifest["runs"]}
     assert rows["as it is"]["role"] == "lock" and rows["SFT on 2"]["lock"] == rows["as it is"]["id"]
