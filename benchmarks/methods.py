@@ -75,7 +75,7 @@ def tables(study: Path) -> str:
     for group in dict.fromkeys(arm.runs[0].planned["labels"]["group"] for arm in mine):
         lines += [f"\n### {group}\n", head(METHODS)]
         lines += [method_row(arm) for arm in mine if arm.runs[0].planned["labels"]["group"] == group]
-    failed = [row for row in collection.planned if row.get("status") not in ("finished", "waiting")]
+    failed = [row for row in collection.planned if row.get("status") in ("failed", "blocked")]
     lines += [f"\n{row['cell'] or row['id']}, seed {row['seed']}: {row['status']}: {row['error']}" for row in failed]
     return "\n".join(lines) + "\n"
 
