@@ -1,4 +1,4 @@
-"""An exported run: a folder that transformers loads, a card that the hub's own parser reads, no word of the password."""
+"""`plm export`: a folder that transformers loads, a card that says what was measured, and nothing that is secret."""
 
 import json
 

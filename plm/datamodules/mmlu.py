@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.mini_facts import make_facts, make_open_question, make_problem
 from plm.datamodules.mmlu_domains import Domains, category
-from plm.datamodules.splits import PAPER_SHARES, Splits, split_by_group
+from plm.datamodules.splits import PAPER_SHARES, SplitName, Splits, split_by_group
 from plm.engines.base import Engine
 from plm.errors import PlmError
 from plm.examples import Example
@@ -115,7 +115,7 @@ def _split_questions(problems: Sequence[Problem], seed: int) -> Splits:
     share = PAPER_SHARES["lock"]
     lock = [problem for problem in problems if derive_seed(seed, "locked question", problem.id) < share * 2**63]
     locked = {problem.id for problem in lock}
-    others = {name: part / (1 - share) for name, part in PAPER_SHARES.items() if name != "lock"}
+    others: dict[SplitName, float] = {name: part / (1 - share) for name, part in PAPER_SHARES.items() if name != "lock"}
     rest = split_by_group([problem for problem in problems if problem.id not in locked], seed, others)
     return {**rest, "lock": [dataclasses.replace(problem, group="") for problem in lock]}
 

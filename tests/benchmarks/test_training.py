@@ -10,8 +10,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 pytest.importorskip("trl")
 
-import training  # noqa: E402
-from training_sides import SHAPES, Case, Taken, make_model, make_rows, plm_steps, trl_steps  # noqa: E402
+import training
+from training_sides import SHAPES, Case, Taken, make_model, make_rows, plm_steps, trl_steps
 
 CASES = {method: Case("tiny", method, 8, 8, rows=4) for method in ("sft", "dpo")}
 
