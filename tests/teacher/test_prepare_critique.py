@@ -204,7 +204,7 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(done, serve, 
     args = command(tmp_path, endpoint.url, "--concurrency", 1, output="again.jsonl")
     killer, kills = Killer(), 0
     try:
-        while (ended := killer.run(args, tmp_path / "log", at=13 + 2 * kills))["code"] == -signal.SIGKILL:
+        while (ended := killer.run(args, tmp_path / "log", at=25 + 6 * kills))["code"] == -signal.SIGKILL:
             kills += 1
             assert kills < 40
     finally:
