@@ -18,7 +18,7 @@ from tests.runs import numbers, weights
 from tests.studies.tiny_study import write_study
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 300  # seconds, for a busy machine
+PATIENCE = 900  # seconds, for a very busy machine
 
 
 class Command:
