@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from plm.cli import run
+from plm.files import read_jsonl
 from plm.runs import RunFolder
 from plm.studies import command, worker
 from plm.studies.executor import Ended, Executor
@@ -83,6 +84,8 @@ def test_a_part_is_made_and_the_rest_waits(made):
 
 def test_every_run_is_made_once_after_what_it_needs(made):
     path, _, (_, rows) = made
+    attempts = read_jsonl(path.parent / "runs" / "studies" / "tiny" / "attempts.jsonl")
+    assert not [each for each in attempts if not each["ok"]]
     assert all(row.status == "finished" and row.attempts == 1 for row in rows)
     assert len(rows) == 8 + 1 + 2 + 1  # cells, base, locks, and the base's answers, which both locks imitate
     folders = [*(path.parent / "runs").glob("[!s]*/[!.]*"), *(path.parent / "runs").glob("samples*/[!.]*")]
