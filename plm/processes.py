@@ -87,26 +87,39 @@ def stoppable() -> Iterator[list[int]]:
         The signal that arrived, empty if none did.
     """
     received: list[int] = []
+    lost: list[bool] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if received:
+        if lost:
+            lost.clear()
+        elif received:
             os._exit(128 + received[0])
-        received.append(number)
+        else:
+            received.append(number)
         signal.alarm(GRACE_SECONDS)
         raise KeyboardInterrupt
+
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
+        # Python drops what is raised inside of a finalizer, so a signal that arrives there is raised again
+        if args.exc_type is KeyboardInterrupt and received:
+            lost.append(True)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            unraisable_before(args)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # a process that was told to ignore a signal goes on ignoring it
             signal.signal(number, stop)
     hook, threading.excepthook = threading.excepthook, _quiet_thread
+    unraisable_before, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
         yield received
     finally:
-        threading.excepthook = hook
+        threading.excepthook, sys.unraisablehook = hook, unraisable_before
         signal.alarm(0)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from plm.runs import RunFolder
@@ -35,7 +36,7 @@ def _print_gate(console: Console, run: RunFolder) -> None:
     result = gate_of(run)
     console.print(f"gate         {result.verdict}", soft_wrap=True)
     for line in (*result.reasons, *result.notes):
-        console.print(f"             {line}", soft_wrap=True)
+        console.print(Padding(line, (0, 0, 0, 13)))
 
 
 def _table(run: RunFolder, rows: list[dict[str, Any]], most: int) -> Table:

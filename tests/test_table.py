@@ -8,7 +8,8 @@ from plm.table import print_table
 
 def row(epoch, password, correct, phase="lock"):
     value = {"correct": correct, "stderr": 0.0123, "method": "policy" if phase == "weak" else "sft_lock"}
-    return {"epoch": epoch, "phase": phase, "password": password, "split": "val", "domain": "all", **value}
+    where = {"split": "val", "domain": "all", "temperature": 0.0, "n": 200, "seed": 0}
+    return {"epoch": epoch, "phase": phase, "password": password, **where, **value}
 
 
 @pytest.mark.parametrize("rounds", [1, 4, 50])
