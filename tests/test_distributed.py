@@ -218,7 +218,8 @@ def test_methods_do_the_same_on_two_processes(tmp_path, name, processes):
         ]
         for mine, other in zip(first, second, strict=True):
             assert mine.scalars == pytest.approx(other.scalars, abs=1e-6)
-    close(weights(one), weights(two), 1e-9)
+    # old log-probabilities enter the loss in single precision, and round differently where other rows share a prompt
+    close(weights(one), weights(two), 1e-7 if name == "GRPOModule" else 1e-9)
 
 
 @pytest.mark.long
