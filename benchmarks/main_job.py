@@ -48,7 +48,8 @@ def run(runs: Path, seed: int) -> None:
     total = time.monotonic() - start
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    print(f"{total / 60:.2f} min (bar: {MINUTES:g} min) on {os.cpu_count()} cores; load before it {load:.1f}.\n")
+    cores, held = os.cpu_count(), verdict(total <= 60 * MINUTES)
+    print(f"{total / 60:.2f} min on {cores} cores (bar: {MINUTES:g} min, {held}); load before it {load:.1f}.\n")
     print("| stage | base_code, s | lock_code, s |\n|---|---|---|")
     accounted = print_stages(runs)
     print(f"| everything else | | {total - accounted:.1f} |\n")

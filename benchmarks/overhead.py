@@ -22,12 +22,14 @@ from plm.processes import die_with
 
 ROOT = Path(__file__).parents[1]
 EVALUATIONS, PROBLEMS = ("training", "evaluating", "probing"), 200
+DEFAULT = "HFEngine"  # of a task
 
 
 def lock(runs: Path, seed: int, engine: str) -> dict[str, float]:
     """Runs the lock and returns its seconds by stage."""
     command = [sys.executable, "-m", "plm", "fit", "--config", "configs/lock_code.yaml", "--runs", str(runs.resolve())]
-    command += ["--seed_everything", str(seed), "--data.engine", engine]
+    command += ["--seed_everything", str(seed)]
+    command += ["--data.engine", engine] if engine != DEFAULT else []  # named, it would be another run
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False,
         preexec_fn=functools.partial(die_with, os.getpid()),
@@ -83,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, help="where runs are kept; a temporary folder by default")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", default="HFEngine")
+    parser.add_argument("--engine", default=DEFAULT)
     parser.add_argument("--rounds", type=int, default=3, help="that the config has")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
