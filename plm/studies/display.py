@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -17,10 +15,10 @@ from rich.text import Text
 from plm.progress import console, say
 from plm.studies.forecast import Forecast, duration
 from plm.studies.manifest import Row, StudyFolder
+from plm.studies.run_log import last_lines
 
 REFRESH = 0.5  # seconds
 AROUND = 8  # lines of the display that are no kinds of runs
-TAIL = 500  # bytes of a log in which its last line is looked for
 
 
 @dataclass
@@ -191,8 +189,12 @@ class Display:
         table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
         for row in running:
             spent = time.monotonic() - self._started.get(row.id, time.monotonic())
-            table.add_row(f"› {row.shown}", duration(spent), _last_words(self.folder.log_path(row.id)))
+            table.add_row(f"› {row.shown}", duration(spent), self._last_words(row))
         return table
+
+    def _last_words(self, row: Row) -> str:
+        said = last_lines(self.folder.log_path(row.id))
+        return " ".join(said[-1].split()) if said else ""
 
 
 def _most_telling(counted: list[tuple[str, _Count]], room: int) -> list[tuple[str, _Count]]:
@@ -206,14 +208,3 @@ def _kind(row: Row) -> str:
         return {"samples": "answers of frozen models"}.get(row.role, f"{row.role} models")
     name = f"{row.method} · {row.task}" if row.task else row.method
     return f"{name} · control" if row.role == "control" else name
-
-
-def _last_words(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    said = [" ".join(line.split()) for line in lines if line.strip()]
-    return said[-1] if said else ""

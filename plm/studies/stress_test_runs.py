@@ -19,9 +19,9 @@ from plm.progress import say, working
 from plm.runs import RunFolder
 from plm.studies.manifest import Row, StudyFolder, run_finished
 from plm.studies.planner import Planner, make_parsers
+from plm.studies.run_log import last_error
 from plm.studies.stress_test_battery import Member, Setting, battery, shown
 from plm.studies.stress_test_verdict import Measured, Point, Reader, Verdict, judge
-from plm.studies.worker import last_line
 from plm.suggestions import nearest
 
 LEAST_SECONDS = 5.0  # of time left for which a run is still begun
@@ -149,7 +149,7 @@ def _make(job: Job, runs: Path, folder: StudyFolder, seconds: float) -> None:
     if row.status == "waiting":
         job.state = f"stopped after {row.seconds:.0f} s, its share"
     elif row.status == "failed":
-        row.error = last_line(log)
+        row.error = last_error(log)
         job.state = f"failed: {row.error}"
     folder.append_attempt(
         {"run": row.id, "attempt": row.attempts, "seconds": row.seconds, "ok": row.status == "finished",

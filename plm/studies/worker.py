@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from plm.studies.run_log import last_error
+
 Request = Mapping[str, Any]
-TAIL = 4000  # bytes of a log in which the last line is looked for
 
 
 def main(run: Callable[[list[str]], int] | None = None) -> None:
@@ -72,7 +73,7 @@ def _run(request: Request, run: Callable[[list[str]], int]) -> dict[str, Any]:
     _clean()
     spent = {"seconds": round(time.monotonic() - start, 3), "cpu_seconds": round(_cpu_seconds() - busy, 3)}
     answer = {"run": request["run"], "code": code, **spent}
-    return answer if code == 0 else {**answer, "error": last_line(log)}
+    return answer if code == 0 else {**answer, "error": last_error(log)}
 
 
 @contextlib.contextmanager
@@ -102,19 +103,6 @@ def _clean() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log, the error's own where there is one."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return "no log"
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if line.startswith("plm: error: ")]
-    return (errors or said or ["nothing was printed"])[-1].removeprefix("plm: error: ")
 
 
 # -- planning ---------------------------------------------------------------------------------------------------------
