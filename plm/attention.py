@@ -10,6 +10,9 @@ device, which `transformers.masking_utils` does before every forward pass ("are 
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -133,7 +136,10 @@ def _variable_lengths(query: Tensor, key: Tensor, value: Tensor, scaling: float 
     query_THE, key_THE, value_THE = (x[0].transpose(0, 1) for x in (query, key, value))
     if rows.keys is not None:
         key_THE, value_THE = _at(key_THE, rows.keys), _at(value_THE, rows.keys)
-    grouped: dict[str, Any] = {"enable_gqa": True} if key.shape[1] != query.shape[1] else {}
+    group = query.shape[1] // key.shape[1]
+    grouped: dict[str, Any] = {"enable_gqa": True} if group > 1 and _knows_groups(varlen_attn) else {}
+    if group > 1 and not grouped:
+        key_THE, value_THE = (x.repeat_interleave(group, 1) for x in (key_THE, value_THE))
     output_THE = varlen_attn(
         query_THE.contiguous(),
         key_THE.contiguous(),
@@ -148,3 +154,9 @@ def _variable_lengths(query: Tensor, key: Tensor, value: Tensor, scaling: float 
     )
     assert isinstance(output_THE, Tensor)
     return output_THE[None]
+
+
+@functools.cache
+def _knows_groups(function: Callable[..., Any]) -> bool:
+    """Whether it takes fewer heads for keys than for queries: since torch 2.12."""
+    return "enable_gqa" in inspect.signature(function).parameters

@@ -210,6 +210,40 @@ def test_padded_rows_are_transformers_own_causal_attention():
     assert torch.equal(got, wanted.transpose(1, 2))
 
 
+def by_hand(query, key, value, starts_q, starts_k, longest_q, longest_k, *, scale, window_size):
+    """What torch's kernel promises, as the release 2.11 has it: stretch by stretch, causal up to the last key."""
+    assert window_size == (-1, 0) and key.shape[1] == query.shape[1] and starts_q.dtype == starts_k.dtype == torch.int32
+    assert (longest_q, longest_k) == (int(starts_q.diff().max()), int(starts_k.diff().max()))
+    outputs = []
+    for (q0, q1), (k0, k1) in zip(starts_q.unfold(0, 2, 1).tolist(), starts_k.unfold(0, 2, 1).tolist(), strict=True):
+        mask = torch.ones(q1 - q0, k1 - k0, dtype=torch.bool).tril(k1 - k0 - (q1 - q0))
+        parts = (x.transpose(0, 1) for x in (query[q0:q1], key[k0:k1], value[k0:k1]))
+        outputs.append(torch.nn.functional.scaled_dot_product_attention(*parts, attn_mask=mask, scale=scale))
+    return torch.cat([output.transpose(0, 1) for output in outputs])
+
+
+def grouped_by_hand(query, key, value, *stretches, enable_gqa=False, **given):
+    """The same since torch 2.12, which takes fewer heads for keys where it is told."""
+    if enable_gqa:
+        key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
+    return by_hand(query, key, value, *stretches, **given)
+
+
+@pytest.mark.parametrize("kernel", [by_hand, grouped_by_hand])
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("kind", ["shared", "packed"])
+def test_what_the_kernels_of_variable_lengths_are_given(name, kind, kernel, monkeypatch):
+    """The kernel itself needs a GPU; the stretches that it is told of, and the heads, are right with one by hand."""
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    net = network(name)
+    padded = scores_and_gradients(net, collate(rows(), 0, layout="padded"))
+    monkeypatch.setattr("plm.attention._has_variable_lengths", lambda *_: True)
+    line = scores_and_gradients(net, collate(rows(), 0, layout=kind))
+    torch.testing.assert_close(line[0], padded[0], atol=1e-5, rtol=1e-5)
+    for key, gradient in line[1].items():
+        assert (gradient - padded[1][key]).norm() <= 1e-5 * padded[1][key].norm() + 1e-6, key
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", ["shared", "packed"])
