@@ -12,6 +12,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import torch
+from lightning import Callback
 
 from plm.models import LoadedModel, ModelSource
 from tests.engines.test_hf import make_model
@@ -89,6 +90,24 @@ def test_two_processes_have_an_engine_each(tmp_path):
     assert completions(only_run(path)) == completions(one) and len(completions(one)) == 12
 
 
+class Failing(Callback):
+    """A bug of the user's own, after the round's evaluation."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        raise ZeroDivisionError("mine")
+
+
+def test_no_process_is_left_after_an_exception(tmp_path):
+    before = psutil.Process().children(recursive=True)
+    failing = {"class_path": "tests.engines.test_vllm_runs.Failing"}
+    content = settings(OWN_PROCESS, callbacks=[{**EVALUATION, "init_args": {"n": 4, "at_start": True}}, failing])
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        fit(tmp_path / "run.yaml", content)
+    assert len(only_run(tmp_path / "run.yaml").read_results()) >= 3  # vLLM was there
+    left = [child for child in psutil.Process().children(recursive=True) if child not in before and alive(child)]
+    assert [child for child in left if "resource_tracker" not in " ".join(child.cmdline())] == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_is_left_when_the_trainer_is_stopped(tmp_path, number):
     path = write(tmp_path / "run.yaml", settings(OWN_PROCESS, rounds=10_000, callbacks=[EVALUATION]))
@@ -108,6 +127,32 @@ def test_no_process_is_left_when_the_trainer_is_stopped(tmp_path, number):
     finally:
         if child.poll() is None:
             child.kill()
+
+
+def test_no_process_is_left_when_the_trainer_is_killed_while_vllm_starts(tmp_path):
+    path = write(tmp_path / "run.yaml", settings(OWN_PROCESS, callbacks=[EVALUATION]))
+    command = [sys.executable, "-m", "plm", "fit", "--config", str(path), "--runs", str(tmp_path / "runs")]
+    with (tmp_path / "log").open("w") as log:
+        child = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        trainer = psutil.Process(child.pid)
+        assert wait_for(lambda: any("spawn_main" in words for words in command_lines(trainer)), 200)
+        helpers = trainer.children(recursive=True)
+        assert not any("VLLM" in words for words in command_lines(trainer))  # it has not started
+        child.kill()
+        child.wait(60)
+        assert wait_for(lambda: not any(alive(helper) for helper in helpers), 20), [h for h in helpers if alive(h)]
+    finally:
+        if child.poll() is None:
+            child.kill()
+
+
+def command_lines(process: psutil.Process) -> list[str]:
+    """Of what it has started."""
+    try:
+        return [" ".join(child.cmdline()) for child in process.children(recursive=True) if alive(child)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def alive(process: psutil.Process) -> bool:

@@ -21,6 +21,7 @@ import torch
 from transformers import PreTrainedModel
 
 from plm.engines.isolation import Isolation
+from plm.engines.vllm.guarding import guarded
 from plm.engines.vllm.weights import named_weights, write_weights
 from plm.errors import PlmError
 
@@ -72,12 +73,16 @@ def start(model: PreTrainedModel, mode: Mode, arguments: dict[str, Any]) -> LLM:
     os.environ.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would override kv_cache_gib
     if own_process:  # functions and handles go to the other process by pickle, over a local socket
         os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would share the trainer's threads and locks
         os.environ["PYTHONWARNINGS"] = "ignore"
         if model.device.type == "cuda":
             os.environ["CUDA_VISIBLE_DEVICES"] = _visible_device(model.device)
     if mode == "ipc":
         arguments = {**arguments, "weight_transfer_config": {"backend": "ipc"}}
-    with tempfile.TemporaryDirectory(prefix="plm-vllm-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="plm-vllm-") as folder,
+        guarded() if own_process else contextlib.nullcontext(),
+    ):
         write_config(model, Path(folder))
         if mode == "checkpoint":
             write_weights(model, Path(folder))
@@ -92,8 +97,8 @@ def start(model: PreTrainedModel, mode: Mode, arguments: dict[str, Any]) -> LLM:
         except FAILURES as error:
             _forget_groups()
             raise refusal(model, error) from error
-    if own_process:
-        llm.collective_rpc(_end_with, args=(os.getpid(),))
+        if own_process:
+            llm.collective_rpc(_end_with, args=(os.getpid(),))
     return llm
 
 
