@@ -134,23 +134,22 @@ def _lion(weight: Tensor, gradient: Tensor, momentum: Tensor, group: dict[str, A
     lr, (beta1, beta2) = group["lr"], group["betas"]
     weight.mul_(1.0 - lr * group["weight_decay"])
     moment = momentum.to(weight.dtype)
-    update = moment.clone().mul_(beta1).add(gradient, alpha=1.0 - beta1).sign_()
+    update = moment.mul(beta1).add_(gradient, alpha=1.0 - beta1).sign_()
     weight.add_(update, alpha=-lr)
     momentum.copy_(moment.mul_(beta2).add_(gradient, alpha=1.0 - beta2))
 
 
 def _join(upper: Tensor, rest: Tensor) -> Tensor:
     """The float32 whose nearest bfloat16 is `upper`: its bits are upper · 2^16 + rest, the rest from −2^15 to 2^15."""
-    bits = (upper.view(torch.int16).to(torch.int32) << 16) + rest.to(torch.int32)
+    bits = upper.float().view(torch.int32).add_(rest)  # a bfloat16 is the upper half of its float32
     return bits.view(torch.float32)
 
 
 def _split(full: Tensor, upper: Tensor, rest: Tensor) -> None:
     """Puts a float32 into a bfloat16 and what is left of it."""
     bits = full.view(torch.int32)
-    high = (bits + 0x8000) >> 16
-    upper.copy_(high.to(torch.int16).view(torch.bfloat16))
-    rest.copy_((bits - (high << 16)).to(torch.int16))
+    upper.view(torch.int16).copy_((bits + 0x8000).bitwise_right_shift_(16))
+    rest.copy_(bits)  # its lower 16 bits: that is bits − upper · 2^16, which fits into them
 
 
 def _round_randomly(full: Tensor, seed: int) -> Tensor:

@@ -105,6 +105,18 @@ def test_weight_decay_below_the_last_place_of_bfloat16_counts():
     torch.testing.assert_close(whole(ours, weights[0]), expected, rtol=1e-4, atol=0)
 
 
+def test_weight_decay_counts_on_average_where_rounding_is_stochastic():
+    weights = parameters()
+    ours = Lion(weights, lr=1e-4, weight_decay=0.1, precision="stochastic")
+    for _ in range(1000):
+        for weight in weights:
+            weight.grad = torch.zeros_like(weight)
+        ours.step()
+    start, end = (torch.cat([weight.detach().float().flatten() for weight in each]) for each in (parameters(), weights))
+    share = float((end @ start) / (start @ start))
+    assert share == pytest.approx((1 - 1e-5) ** 1000, abs=1e-3)  # 0.990; rounding to nearest leaves it at 1
+
+
 @pytest.mark.parametrize("precision", ["split", "stochastic"])
 @pytest.mark.parametrize("momentum", ["bfloat16", "float32"])
 def test_a_resumed_optimizer_goes_on_bit_for_bit(precision, momentum):
