@@ -15,14 +15,24 @@ from typing import Any
 from plm.code_digest import PACKAGE
 from plm.errors import PlmError
 from plm.files import exclusive_lock, write_text_atomic
-from plm.progress import console, say, working
+from plm.progress import say, working
 from plm.studies.display import Display
-from plm.studies.executor import Executor, LocalExecutor, Worker, cores, visible_gpus, worker_environment
+from plm.studies.executor import (
+    Executor,
+    LocalExecutor,
+    Worker,
+    check_shares,
+    cores,
+    slots_on_gpus,
+    visible_gpus,
+    worker_environment,
+)
 from plm.studies.forecast import Forecast, print_forecast
 from plm.studies.grid import Wanted, expand
-from plm.studies.manifest import Row, StudyFolder, prune, read_manifest, run_finished
-from plm.studies.scheduler import Scheduler, counts, with_needs
+from plm.studies.manifest import Row, StudyFolder, needed_by_others, prune, run_finished
+from plm.studies.scheduler import Scheduler, with_needs
 from plm.studies.study import Study, read_study
+from plm.studies.summary import study_status, summarize
 
 
 def run_study(args: Sequence[str]) -> int:
@@ -37,7 +47,7 @@ def run_study(args: Sequence[str]) -> int:
     run.add_argument("--quick", action="store_true", help="the small part that the study calls quick")
     run.add_argument("--dry-run", action="store_true", help="say what would run: runs, hours, disk")
     run.add_argument("--jobs", type=int, metavar="N", help="runs at a time; by default one a core, or one a GPU")
-    run.add_argument("--gpus", type=float, default=None, metavar="SHARE", help="GPUs for each run, for instance 0.25")
+    run.add_argument("--gpus", type=float, default=None, metavar="SHARE", help="of a GPU for each run, as 0.25")
     run.add_argument("--cpus", type=float, default=1.0, metavar="N", help="cores for each run, with Ray")
     run.add_argument("--retries", type=int, default=1, metavar="N", help="how often a failed run is tried again")
     run.add_argument("--executor", choices=("local", "ray"), help="ray where an address is given, else local")
@@ -49,7 +59,7 @@ def run_study(args: Sequence[str]) -> int:
     status = commands.add_parser("status", help="what became of a study's runs")
     status.add_argument("folder", type=Path, help="runs/studies/NAME")
     parsed = parser.parse_args(list(args))
-    return _status(parsed.folder) if parsed.command == "status" else _run(parsed)
+    return study_status(parsed.folder) if parsed.command == "status" else _run(parsed)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -57,6 +67,9 @@ def _run(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < least:
             raise PlmError(f"--{name} is {value}; it must be at least {least}")
+    check_shares(options.cpus, options.gpus)
+    if options.gpus and not options.dry_run and not _is_ray(options) and not visible_gpus():
+        raise PlmError(f"--gpus {options.gpus:g}: no GPU is visible on this machine; leave it out to run without")
     study = read_study(options.study)
     wanted = expand(study, options.seeds, options.quick, whole=True)
     chosen = {(each.cell, each.seed) for each in _matching(expand(study, options.seeds, options.quick), options.only)}
@@ -68,9 +81,10 @@ def _run(options: argparse.Namespace) -> int:
         ours = with_needs(rows, [row.id for row in rows.values() if (row.cell, row.seed) in chosen])
         _note_status(rows.values(), options.runs, folder)
         if options.dry_run:
-            forecast = Forecast(options.runs, study.estimates)
+            forecast = Forecast(options.runs, study.estimates, study.name)
             kinds = forecast.kinds(list(ours.values()), options.keep)
-            print_forecast(f"{folder.path.name}: what is to run", kinds, options.runs, slots)
+            at_once = {"cpu": slots, "gpu": options.jobs or (slots if any(_devices(options)) else 1)}
+            print_forecast(f"{folder.path.name}: what is to run", kinds, options.runs, at_once)
             return 0
         with exclusive_lock(folder.path / ".lock", f"another process works on {folder.path}: waiting for it"):
             _note_status(rows.values(), options.runs, folder)
@@ -94,11 +108,22 @@ def _matching(wanted: Sequence[Wanted], pattern: str) -> list[Wanted]:
 
 
 def _slots(options: argparse.Namespace) -> tuple[int, str | None]:
-    """How many runs at a time, and the first GPU."""
-    gpus = [] if options.executor == "ray" or options.address else visible_gpus()
-    if options.jobs:
-        return options.jobs, gpus[0] if gpus else None
-    return (max(1, int(len(gpus) / (options.gpus or 1.0))), gpus[0]) if gpus else (cores(), None)
+    """How many runs at a time, and the first one's GPU."""
+    if _is_ray(options):
+        return options.jobs or 1, None  # the cluster says how many
+    devices = _devices(options)
+    count = slots_on_gpus(len(devices), options.gpus or 1.0) if any(devices) else cores()
+    return options.jobs or count, devices[0] if devices else None
+
+
+def _devices(options: argparse.Namespace) -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` is in one slot after the other; nothing to say where there is no GPU."""
+    gpus = visible_gpus()
+    return [""] if gpus and options.gpus == 0 else gpus
+
+
+def _is_ray(options: argparse.Namespace) -> bool:
+    return bool(options.executor == "ray" or (options.address and options.executor is None))
 
 
 # -- planning ---------------------------------------------------------------------------------------------------------
@@ -163,7 +188,7 @@ def _stamp(file: str) -> list[int]:
 def _note_status(rows: Iterable[Row], runs: Path, folder: StudyFolder) -> None:
     """What the runs' own folders say, and what became of each attempt."""
     rows, attempts = list(rows), folder.attempts()
-    needed = _needed(rows)
+    needed = needed_by_others(rows)
     for row in rows:
         tried = attempts.get(row.id, [])
         row.attempts = len(tried)
@@ -171,11 +196,6 @@ def _note_status(rows: Iterable[Row], runs: Path, folder: StudyFolder) -> None:
         done = run_finished(runs, row, row.id in needed)
         row.status = "finished" if done else "failed" if row.error else "waiting"
         row.error = None if row.status == "finished" else row.error
-
-
-def _needed(rows: Iterable[Row]) -> set[str]:
-    """Runs that others start from."""
-    return {name for row in rows for name in row.needs}
 
 
 def _make(
@@ -195,9 +215,11 @@ def _make(
     if left:
         with closing(_executor(options, slots, first)) as executor:
             first.clear()
-            display = Display(folder.path.name, ours, executor.slots, folder, Forecast(options.runs, study.estimates))
+            display = Display(
+                folder.path.name, ours, executor.slots, folder, Forecast(options.runs, study.estimates, study.name)
+            )
 
-            needed = _needed(rows.values())
+            needed = needed_by_others(rows.values())
 
             def event(kind: str, row: Row) -> None:
                 if kind == "finished":
@@ -216,20 +238,19 @@ def _make(
                 for row in ours.values():
                     row.status = "waiting" if row.status == "running" else row.status
                 folder.write(about, rows.values())
-    return _summary(folder, ours.values())
+    return summarize(folder, ours.values(), options.runs, study.gate)
 
 
 def _executor(options: argparse.Namespace, slots: int, first: list[Worker]) -> Executor:
-    if options.executor == "ray" or (options.address and options.executor is None):
+    if _is_ray(options):
         from plm.studies.ray_executor import RayExecutor
 
         for worker in first:
             worker.stop()
-        return RayExecutor(options.address, options.jobs, options.gpus or 0.0, options.cpus)
+        return RayExecutor(options.address, options.jobs, options.gpus, options.cpus)
     if options.address:
         raise PlmError("--address is for --executor ray")
-    gpus = visible_gpus()
-    return LocalExecutor(slots, gpus, first[0] if first else None)
+    return LocalExecutor(slots, _devices(options), first[0] if first else None)
 
 
 def _about(study: Study, options: argparse.Namespace) -> dict[str, Any]:
@@ -242,27 +263,3 @@ def _about(study: Study, options: argparse.Namespace) -> dict[str, Any]:
         "gate": study.gate,
         "figures": study.figures,
     }
-
-
-def _summary(folder: StudyFolder, rows: Iterable[Row]) -> int:
-    """Says how it ended."""
-    rows = list(rows)
-    found = counts(rows)
-    order = ("finished", "failed", "blocked", "waiting", "running")
-    say(", ".join(f"{found[status]} {status}" for status in order if status in found))
-    failed = [row for row in rows if row.status == "failed"]
-    for row in failed:
-        say(f"  {row.shown}: {row.error} ({folder.log_path(row.id)})")
-    console.print(f"report  plm report {folder.path}", soft_wrap=True)
-    return 1 if failed else 0
-
-
-def _status(path: Path) -> int:
-    """Says what became of a study's runs."""
-    content, rows = read_manifest(path)
-    runs, needed = Path(content["runs_folder"]), _needed(rows)
-    for row in rows:
-        if row.status not in ("failed", "blocked"):
-            row.status = "finished" if run_finished(runs, row, row.id in needed) else row.status
-    _summary(StudyFolder(path), rows)
-    return 0

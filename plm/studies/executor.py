@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import select
 import selectors
@@ -20,6 +21,8 @@ from plm.errors import PlmError
 from plm.processes import CHILD, GRACE_SECONDS, become_child
 
 WORKER = "plm.studies.worker"
+LEAST_SHARE = 0.01  # of a core or a GPU, for each run
+SLACK = 1e-9  # what rounding takes off 1 / 0.1
 RUNS_A_WORKER = 100  # then a new one starts: whatever a library leaves behind in a process goes with it
 
 
@@ -179,7 +182,7 @@ class LocalExecutor(Executor):
 
     Args:
         jobs: How many.
-        gpus: The devices that they share, as `CUDA_VISIBLE_DEVICES` names them: each process gets one.
+        gpus: What `CUDA_VISIBLE_DEVICES` is in the processes, in turn; nothing is said where there are none.
         first: A worker that is there already.
         program: Module that the workers run.
     """
@@ -249,6 +252,45 @@ class LocalExecutor(Executor):
         self._selector.unregister(worker.death)
         worker.stop()
         worker.join(time.monotonic() + 1 if until is None else until)
+
+
+def slots_on(cpus: float, gpus: float, each_cpus: float, each_gpus: float) -> int:
+    """How many runs one machine has room for at a time.
+
+    A share of a GPU is one of one GPU: of two GPUs, two runs of 0.6 each have room, not three.
+
+    Args:
+        cpus: Cores of the machine.
+        gpus: Its GPUs.
+        each_cpus: Cores of each run.
+        each_gpus: Share of a GPU of each run; 0 for none.
+    """
+    by_cores = int(cpus / each_cpus + SLACK)
+    return min(by_cores, slots_on_gpus(int(gpus), each_gpus)) if each_gpus else by_cores
+
+
+def slots_on_gpus(gpus: int, share: float) -> int:
+    """How many runs so many GPUs have room for, each with its share of one of them."""
+    return gpus * int(1 / share + SLACK)
+
+
+def check_shares(cpus: float, gpus: float | None) -> None:
+    """Refuses what no run can have.
+
+    Args:
+        cpus: Cores of each run.
+        gpus: Share of a GPU of each run; None where nothing is said.
+
+    Raises:
+        PlmError: If one of them is no share, cores above 1 are not whole, or there is more than one GPU.
+    """
+    if not (math.isfinite(cpus) and cpus >= LEAST_SHARE and (cpus < 1 or cpus == int(cpus))):
+        raise PlmError(f"--cpus is {cpus:g}; it must be a whole number, or a share of a core such as 0.5")
+    if gpus is not None and gpus != 0 and not LEAST_SHARE <= gpus <= 1:
+        raise PlmError(
+            f"--gpus is {gpus:g}; it must be 0, or a share of one GPU such as 0.25, or 1: a run of a study is one "
+            "process on one GPU (docs/distributed.md has runs on several)"
+        )
 
 
 def cores() -> int:

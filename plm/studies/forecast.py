@@ -44,22 +44,32 @@ class Kind:
 class Forecast:
     """Expected seconds and size of runs, by their name.
 
+    What the study itself has measured comes first, then what its file says, then what other studies have measured of
+    runs of that name: these may be at another scale, as the miniature's are beside the paper's.
+
     Args:
         runs: Folder of all runs.
         estimates: Of the study's file.
+        study: The study's name.
     """
 
-    def __init__(self, runs: Path, estimates: Mapping[str, Estimate]) -> None:
+    def __init__(self, runs: Path, estimates: Mapping[str, Estimate], study: str = "") -> None:
         self.runs = runs
         self.estimates = estimates
-        self.measured = measured_seconds(runs / "studies")
+        folders = [path.parent for path in (runs / "studies").glob("*/attempts.jsonl")]
+        self._own = measured_seconds(path for path in folders if path.name in (study, f"{study}-quick"))
+        self._others = measured_seconds(folders)
 
     def seconds(self, name: str) -> float | None:
         """Wall time of a run, None where nothing is known."""
-        if name in self.measured:
-            return self.measured[name]
+        if self.is_measured(name):
+            return self._own.get(name, self._others.get(name))
         estimate = self._stated(name)
         return estimate.seconds if estimate else None
+
+    def is_measured(self, name: str) -> bool:
+        """Whether that time was measured, and not stated."""
+        return name in self._own or (name in self._others and self._stated(name) is None)
 
     def device(self, name: str) -> str:
         """What a run needs."""
@@ -84,7 +94,7 @@ class Forecast:
                 if len(known := sizes.setdefault(row.name, [])) < LOOKED_AT:
                     known.append(disk_usage(self.runs / row.id))
         for kind in found.values():
-            kind.seconds, kind.measured = self.seconds(kind.name), kind.name in self.measured
+            kind.seconds, kind.measured = self.seconds(kind.name), self.is_measured(kind.name)
             kind.gigabytes = self._gigabytes(kind.name, sizes.get(kind.name, []), keep)
         for row in rows:
             if row.status != "finished" and keep == "results" and row.id not in users and row.name not in sizes:
@@ -103,8 +113,15 @@ class Forecast:
         return estimate.gigabytes - (estimate.checkpoint if keep != "all" else 0.0) if estimate else None
 
 
-def print_forecast(title: str, kinds: Sequence[Kind], runs: Path, slots: int) -> None:
-    """Prints runs, hours and disk, a line for each kind of run, and what all of them come to."""
+def print_forecast(title: str, kinds: Sequence[Kind], runs: Path, slots: Mapping[str, int]) -> None:
+    """Prints runs, hours and disk, a line for each kind of run, and what all of them come to.
+
+    Args:
+        title: Stands above.
+        kinds: What is to be made.
+        runs: Folder of all runs.
+        slots: How many runs at a time, by device.
+    """
     console = Console(highlight=False)
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="dim")
     numbers = {"runs": 4, "to run": 6, "each": 6, "hours": 7, "GB": 7}
@@ -123,14 +140,16 @@ def print_forecast(title: str, kinds: Sequence[Kind], runs: Path, slots: int) ->
         console.print(line, soft_wrap=True)
 
 
-def totals(kinds: Sequence[Kind], runs: Path, slots: int) -> list[str]:
+def totals(kinds: Sequence[Kind], runs: Path, slots: Mapping[str, int]) -> list[str]:
     """The sums below the table."""
     left = [kind for kind in kinds if kind.left]
     lines = [f"runs    {sum(kind.runs for kind in kinds)}, of which {sum(kind.left for kind in kinds)} are to be made"]
     for device in ("cpu", "gpu"):
         hours = sum((kind.seconds or 0.0) * kind.left for kind in left if kind.device == device) / 3600
         if any(kind.device == device for kind in left):
-            lines.append(f"hours   {hours:,.2f} of {'one process' if device == 'cpu' else 'GPU'}{_wall(hours, slots)}")
+            lines.append(
+                f"hours   {hours:,.2f} of {'one process' if device == 'cpu' else 'GPU'}{_wall(hours, slots[device])}"
+            )
     free = shutil.disk_usage(_existing(runs)).free / 1e9
     size = sum(kind.size or 0.0 for kind in left)
     lines.append(f"disk    {size:,.1f} GB to be written in {runs}, {free:,.1f} GB are free there")

@@ -96,6 +96,11 @@ def run_finished(runs: Path, row: Row, needed: bool = True) -> bool:
     return (folder / made).exists() and (made != "model" or bool(weight_files(folder)))
 
 
+def needed_by_others(rows: Iterable[Row]) -> set[str]:
+    """Runs that others start from."""
+    return {name for row in rows for name in row.needs}
+
+
 def weight_files(run: Path) -> list[Path]:
     """The files of a run's model that hold weights."""
     return [file for pattern in ("*.safetensors", "*.bin") for file in (run / "model").glob(pattern)]
@@ -184,11 +189,11 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], list[Row]]:
         raise PlmError(f"{file} cannot be read ({error}); plm study run writes it anew") from error
 
 
-def measured_seconds(studies: Path) -> dict[str, float]:
-    """Median wall time of the attempts that ended well, by run name, over all studies of a folder."""
+def measured_seconds(studies: Iterable[Path]) -> dict[str, float]:
+    """Median wall time of the attempts that ended well, by run name, over the folders of some studies."""
     found: dict[str, list[float]] = {}
-    for path in studies.glob("*/attempts.jsonl"):
-        for entry in read_jsonl(path):
+    for folder in studies:
+        for entry in read_jsonl(folder / "attempts.jsonl"):
             if entry.get("ok"):
                 found.setdefault(str(entry["run"]).partition("/")[0], []).append(float(entry["seconds"]))
     return {name: sorted(values)[len(values) // 2] for name, values in found.items()}

@@ -55,14 +55,18 @@ class Planner(Resolver):
         parsers: Of the trainer commands.
         runs: Folder of all runs.
         folder: The study's, for the configurations of the frozen policies' answers.
+        alone: Whether a run may not have several processes, since a worker makes it.
 
     Attributes:
         rows: What was found, by run, in an order in which it can be made.
         files: Every config and model folder that was read.
     """
 
-    def __init__(self, parsers: Mapping[str, LightningArgumentParser], runs: Path, folder: Path) -> None:
+    def __init__(
+        self, parsers: Mapping[str, LightningArgumentParser], runs: Path, folder: Path, *, alone: bool = False
+    ) -> None:
         super().__init__(parsers["fit"], runs)
+        self._alone = alone
         self._parsers = parsers
         self._folder = folder
         self._needs: list[list[str]] = []  # what is needed by each of the runs that are being looked at, outer first
@@ -134,6 +138,8 @@ class Planner(Resolver):
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def _add(self, run: RunFolder, words: list[str], config: Namespace, parents: Mapping[str, str]) -> Row:
+        if self._alone:
+            _check_alone(config)
         needs = self._needs.pop()
         base = next((parents[key] for key in parents if key.startswith("model.init_args.base")), None)
         parent = self.rows.get(base or "")
@@ -187,7 +193,7 @@ def plan(
     Raises:
         PlmError: If a cell's config is wrong, or two cells are one run.
     """
-    planner = Planner(make_parsers(), runs, folder)
+    planner = Planner(make_parsers(), runs, folder, alone=True)
     taken: dict[str, str] = {}
     for each in wanted:
         name = f"{each['cell']} (seed {each['seed']})"
@@ -204,6 +210,18 @@ def plan(
         _describe(row, each)
         advance(1)
     return list(planner.rows.values()), sorted(planner.files | _own_code())
+
+
+def _check_alone(config: Namespace) -> None:
+    """Refuses runs on several devices: Lightning would start their other processes by the worker's own command."""
+    for key in ("devices", "num_nodes"):
+        value = config.trainer.get(key)
+        named = value if isinstance(value, list) else str(value).split(",")
+        if len(named) > 1 or (str(value).isdigit() and int(value) > 1):
+            raise PlmError(
+                f"trainer.{key} is {value}: a run of a study is one process on one device; leave it out here, and make "
+                "the run before with plm fit and that option: the study finds it finished"
+            )
 
 
 def _own_code() -> set[str]:

@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from plm.errors import PlmError
-from plm.studies.executor import RUNS_A_WORKER, WORKER, Ended, Executor, Job, Worker, cores, worker_environment
+from plm.studies.executor import (
+    RUNS_A_WORKER,
+    WORKER,
+    Ended,
+    Executor,
+    Job,
+    Worker,
+    cores,
+    slots_on,
+    worker_environment,
+)
 
 PASSED_ON = ("OMP_NUM_THREADS", "HF_HOME", "HF_HUB_OFFLINE", "PYTHONPATH", "CPLUS_INCLUDE_PATH")
 
@@ -55,8 +65,8 @@ class RayExecutor(Executor):
     Args:
         address: Of a cluster, `auto` for the one that this machine belongs to; None starts Ray here, for as long as
             the study runs.
-        jobs: Slots; None for as many as the cluster has room for.
-        gpus: Of each slot, also a share of one.
+        jobs: Slots; None for as many as the cluster's machines have room for.
+        gpus: Of each slot, also a share of one; None for one where the cluster has any.
         cpus: Of each slot.
         program: Module that the workers run.
     """
@@ -65,7 +75,7 @@ class RayExecutor(Executor):
         self,
         address: str | None,
         jobs: int | None,
-        gpus: float = 0.0,
+        gpus: float | None = None,
         cpus: float = 1.0,
         program: str = WORKER,
     ) -> None:
@@ -74,7 +84,7 @@ class RayExecutor(Executor):
         except ImportError as error:
             raise PlmError("the executor ray needs the extra cluster: pip install 'plm[cluster]'") from error
         self._ray = ray
-        self._gpus, self._cpus, self._program = gpus, cpus, program
+        self._cpus, self._program = cpus, program
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what ray will do by default
         here = {"num_cpus": max(cores(), jobs or 0)} if address is None else {}
         try:
@@ -82,10 +92,14 @@ class RayExecutor(Executor):
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = address or "this machine"
             raise PlmError(f"Ray cannot be reached at {where}: {' '.join(str(error).split())}") from error
+        self._gpus = (1.0 if "GPU" in ray.cluster_resources() else 0.0) if gpus is None else gpus
         self.slots = self._room() if jobs is None else min(jobs, self._room())
         if self.slots < 1:
             ray.shutdown()
-            raise PlmError(f"the cluster has no room for one run of {cpus:g} CPUs and {gpus:g} GPUs: lower --gpus")
+            raise PlmError(
+                f"no machine of the cluster has room for a run of {cpus:g} cores and {self._gpus:g} GPUs: lower --cpus "
+                "or --gpus"
+            )
         self._actors: dict[int, Any] = {}
         self._pending: dict[Any, tuple[int, Job, float]] = {}  # Ray's handle → slot, job, begin
 
@@ -127,11 +141,12 @@ class RayExecutor(Executor):
 
     def _actor(self) -> Any:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        if not self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves it as it is there
         remote = self._ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_restarts=0)(Host)
         return remote.remote(os.getcwd(), environment, max(1, int(self._cpus)), self._program)
 
     def _room(self) -> int:
-        """How many slots the cluster has room for."""
-        resources = self._ray.cluster_resources()
-        room = int(resources.get("CPU", 0) / self._cpus)
-        return min(room, int(resources.get("GPU", 0) / self._gpus)) if self._gpus else room
+        """How many slots the machines have room for, each by itself: an actor never has parts of two."""
+        machines = [each["Resources"] for each in self._ray.nodes() if each["Alive"]]
+        return sum(slots_on(each.get("CPU", 0), each.get("GPU", 0), self._cpus, self._gpus) for each in machines)

@@ -15,6 +15,7 @@ from plm.suggestions import nearest
 COMMANDS = ("fit", "validate")
 ROLES = ("base", "weak", "strong", "lock", "elicit", "control")
 DEVICES = ("cpu", "gpu")
+THRESHOLDS = ("min_gap", "max_leak")
 Values = Mapping[str, Any]
 
 
@@ -142,7 +143,7 @@ def _study(path: Path, text: str, content: Any) -> Study:
         blocks=blocks,
         models={name: _text(value, f"models.{name}") for name, value in _mapping_of(top, "models").items()},
         figures=figures,
-        gate=_mapping_of(top, "gate"),
+        gate=_gate(top),
         estimates={name: _estimate(value, name) for name, value in _mapping_of(top, "estimates").items()},
     )
 
@@ -198,6 +199,15 @@ def _axis(value: Any, where: str) -> Values:
         if len(axis) == len(value):
             return axis
     raise _Wrong(f"{where} is {value!r}; it must be a list of different values, or label: value pairs")
+
+
+def _gate(top: Mapping[str, Any]) -> Values:
+    """Thresholds of the gate, by the names of its arguments."""
+    asked = _mapping({} if top.get("gate") is None else top["gate"], "gate", THRESHOLDS)
+    for name, value in asked.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise _Wrong(f"gate.{name} is {value!r}; it must be a share in [0, 1]")
+    return asked
 
 
 def _estimate(value: Any, name: str) -> Estimate:

@@ -88,6 +88,8 @@ def test_more_seeds_than_the_file_names():
         ({"grid": [{**BLOCK, "command": "test"}]}, "command is 'test'"),
         ({"figures": {}}, "figure '3' does not stand under figures"),
         ({"figures": {3: {}, 4: {}}}, "figures.4: no cell"),
+        ({"gate": {"min_gab": 0.3}}, "gate: unknown key 'min_gab' (did you mean 'min_gap'?)"),
+        ({"gate": {"max_leak": "much"}}, "gate.max_leak is 'much'; it must be a share in [0, 1]"),
         ({"estimates": {"default": {"device": "gpu"}}}, "one of seconds, minutes and hours"),
     ],
 )

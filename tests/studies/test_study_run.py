@@ -128,7 +128,10 @@ def test_a_finished_study_does_nothing(made, capfd):
 def test_status_and_dry_run(made, capfd):
     path, _, _ = made
     assert run(["study", "status", str(path.parent / "runs" / "studies" / "tiny")]) == 0
-    assert "12 finished" in capfd.readouterr().err
+    said = " ".join(capfd.readouterr().err.split())
+    assert "12 finished" in said
+    for seed in (0, 1):  # of tiny models nobody learns anything: the locks are none, and it is said
+        assert f"unverified lock, seed {seed} fails its gate:" in said
     assert study(path, "--dry-run", "--seeds", "3") == 0
     said = capfd.readouterr().out
     assert "runs    17, of which 5 are to be made" in said and "disk" in said and "nothing is known" not in said
@@ -142,6 +145,7 @@ def test_status_and_dry_run(made, capfd):
         (lambda grid: grid[0].update({"from": "configs/nowhere.yaml"}), ("cell SFT on 1", "nowhere.yaml")),
         (lambda grid: grid[3].pop("from"), ("cell measured", "nothing says which model")),
         (lambda grid: grid.append({**grid[2], "cell": "again"}), ("cells twice", "again", "are one run")),
+        (lambda grid: grid[0]["set"].update({"trainer.devices": 2}), ("cell SFT on 1", "trainer.devices is 2")),
     ],
 )
 def test_what_is_wrong_with_a_cell_is_one_line_before_anything_runs(tmp_path, capfd, change, said):
@@ -178,6 +182,11 @@ def test_a_run_that_fails_is_named_with_its_log(tmp_path, capfd):
         (["--only", "("], "no regular expression"),
         (["--jobs", "0"], "--jobs is 0"),
         (["--seeds", "0"], "--seeds is 0"),
+        (["--gpus", "2"], "--gpus is 2; it must be 0, or a share of one GPU"),
+        (["--gpus", "nan"], "--gpus is nan"),
+        (["--gpus", "0.5"], "--gpus 0.5: no GPU is visible on this machine"),
+        (["--cpus", "0"], "--cpus is 0; it must be a whole number, or a share"),
+        (["--cpus", "1.5"], "--cpus is 1.5"),
     ],
 )
 def test_what_is_wrong_with_the_command_is_one_line(tmp_path, capfd, more, said):
