@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,14 @@ commands:
 
 GOES_ON = "goes on where it was"
 TRAINER_COMMANDS = ("fit", "validate", "test", "predict")
+ELSEWHERE = {
+    "prepare": "plm.prepare.run_prepare",
+    "study": "plm.studies.command.run_study",
+    "stress-test": "plm.studies.stress_test.run_stress_test",
+    "export": "plm.export.run_export",
+    "bench": "plm.bench.run_bench",
+}
+"""Which function runs a command that is not read here: it is imported when it is asked for."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -97,37 +106,15 @@ def _dispatch(command: str, rest: list[str]) -> int:
         from plm.lightning_cli import run_trainer_command
 
         return run_trainer_command(command, rest)
-    if command == "grade":
-        return _grade(rest)
-    if command == "calibrate":
-        return _calibrate(rest)
-    if command == "plot":
-        return _plot(rest)
-    if command == "export":
-        from plm.export import run_export
-
-        return run_export(rest)
-    if command == "stress-test":
-        from plm.studies.stress_test import run_stress_test
-
-        return run_stress_test(rest)
-    if command == "report":
-        return _report(rest)
-    if command == "prepare":
-        from plm.prepare import run_prepare
-
-        return run_prepare(rest)
-    if command == "study":
-        from plm.studies.command import run_study
-
-        return run_study(rest)
-    if command == "bench":
-        from plm.bench import run_bench
-
-        return run_bench(rest)
+    here = {"grade": _grade, "calibrate": _calibrate, "plot": _plot, "report": _report}
+    if command in here:
+        return here[command](rest)
+    if command in ELSEWHERE:
+        module, _, name = ELSEWHERE[command].rpartition(".")
+        return int(getattr(importlib.import_module(module), name)(rest))
     from plm.suggestions import nearest
 
-    known = [*TRAINER_COMMANDS, "grade", "calibrate", "plot", "bench", "prepare", "study", "stress-test", "export"]
+    known = [*TRAINER_COMMANDS, *here, *ELSEWHERE]
     return _fail(f"unknown command {command!r}{nearest(command, known)}; plm --help lists them", 2)
 
 

@@ -83,6 +83,8 @@ class Engine(ABC):
 
         Raises:
             StaleWeightsError: If `version` is not what was last synced.
+            ValueError: If a prompt is empty, or an argument is out of range.
+            PlmError: If a prompt and its completion may be too long for the model.
         """
 
     @abstractmethod
@@ -109,6 +111,7 @@ class Engine(ABC):
         Raises:
             StaleWeightsError: If `version` is not what was last synced.
             ValueError: If a prompt is empty, or the candidates are none or not different.
+            PlmError: If a prompt is too long for the model.
         """
 
     @abstractmethod

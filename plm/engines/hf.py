@@ -61,19 +61,10 @@ class HFEngine(Engine):
         seeds: Sequence[int] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Completion]:
-        """Generates one completion for each prompt, in order.
-
-        Args:
-            prompts: Token ids of each prompt.
-            params: Shared by all prompts.
-            version: The weights the caller means to use.
-            seeds: One for each prompt, needed when the temperature is above 0.
-            progress: Called with the number of completions that have just been finished.
+        """Generates one completion for each prompt, as `Engine.generate` says.
 
         Raises:
-            StaleWeightsError: If `version` is not what was last synced, or the weights changed in place since then.
-            ValueError: If a prompt is empty, or an argument is out of range.
-            PlmError: If a prompt and its completion may be too long for the model.
+            StaleWeightsError: Also if the weights changed in place since they were synced.
         """
         model = self._current(version)
         check_requests(model.config, prompts, params, seeds)
@@ -95,19 +86,8 @@ class HFEngine(Engine):
     ) -> list[list[float]]:
         """Scores candidates for the one token after each prompt: one forward pass, no logits but the candidates'.
 
-        Args:
-            prompts: Token ids of each prompt.
-            token_ids: The candidates, different from each other.
-            version: The weights the caller means to use.
-            progress: Called with the number of prompts that have just been scored.
-
-        Returns:
-            For each prompt the log-probability of each candidate, in nats, renormalised over the candidates.
-
         Raises:
-            StaleWeightsError: If `version` is not what was last synced, or the weights changed in place since then.
-            ValueError: If a prompt is empty, or the candidates are none or not different.
-            PlmError: If a prompt is too long for the model.
+            StaleWeightsError: Also if the weights changed in place since they were synced.
         """
         model = self._current(version)
         check_candidates(model.config, prompts, token_ids)
