@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.mini_code import draw_specs, render
@@ -16,7 +17,11 @@ from plm.progress import working
 from plm.records import Problem
 from plm.seeds import derive_seed
 
+if TYPE_CHECKING:
+    from plm.graders.code import Verdicts
+
 TEXT_TRIES = 8
+_VERDICTS: dict[bool, Verdicts] = {}  # of this process, by whether programs run without isolation
 
 
 class CodeSource(ABC):
@@ -111,10 +116,14 @@ class CodeDataModule(TaskDataModule):
         return self.source.load(self.seed)
 
     def make_grader(self) -> Grader:
-        """The C++ grader; raises `PlmError` without g++ or without a sandbox."""
+        """The C++ grader; it knows what was graded before in this process (runs of a study write the same programs).
+
+        Raises:
+            PlmError: Without g++ or without a sandbox.
+        """
         from plm.graders.code import CodeGrader
 
-        grader = CodeGrader(unsafe=self.unsafe_grading)
+        grader = CodeGrader(unsafe=self.unsafe_grading, verdicts=_VERDICTS.setdefault(self.unsafe_grading, {}))
         with working("preparing compiler and sandbox"):
             grader.prepare()
         return grader

@@ -33,13 +33,17 @@ class _Verdict(NamedTuple):
     seconds: float
 
 
+Verdicts = dict[_Job, _Verdict]
+
+
 class CodeGrader:
     """Compiles programs and runs them on tests; correct means every test's output, in time, and no file written.
 
     Our choices where the rule leaves it open: each test has `time_limit` of CPU time, so that a busy machine changes
     no verdict; exit status 0 is needed whatever was printed; grading stops at a program's first failing test; the
     compiler is g++ with C++17, and a forgotten include of a standard header is forgiven. Verdicts are kept in memory,
-    so a program that was graded on the same tests is not run again.
+    so a program that was graded on the same tests is not run again; graders of the same limits can share what they
+    have kept.
 
     Args:
         time_limit: CPU time of each test, in seconds.
@@ -52,6 +56,7 @@ class CodeGrader:
         batched: Whether plain programs share a translation unit. Verdicts are the same without, 20 times slower.
         isolation: The kind of sandbox, by default the first of `bubblewrap` and `namespaces` that works here.
         unsafe: Whether to run programs without isolation where no kind works (or `isolation` is `none`).
+        verdicts: Where verdicts are kept; what another grader *of the same settings* has kept in it is believed.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class CodeGrader:
         batched: bool = True,
         isolation: Literal["auto", "bubblewrap", "namespaces", "none"] = "auto",
         unsafe: bool = False,
+        verdicts: Verdicts | None = None,
     ) -> None:
         for name, value in (
             ("time_limit", time_limit),
@@ -83,7 +89,7 @@ class CodeGrader:
         self._workers = workers or len(os.sched_getaffinity(0))
         self._optimization, self._batched, self._asked, self._unsafe = optimization, batched, isolation, unsafe
         self._ready: tuple[Toolchain, Isolation] | None = None
-        self._cache: dict[_Job, _Verdict] = {}
+        self._cache: Verdicts = {} if verdicts is None else verdicts
 
     def grade(
         self,

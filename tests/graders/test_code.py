@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from plm.datamodules import CodeDataModule
 from plm.errors import PlmError
 from plm.graders import sandbox
 from plm.graders.code import CodeGrader
@@ -71,6 +72,25 @@ def test_verdicts_are_kept(problem, monkeypatch):
     first = grader.grade([problem(("1 2", "3"))], [ADD])
     monkeypatch.setattr(grader, "_grade_jobs", None)
     assert grader.grade([problem(("1 2", "3"))] * 2, [ADD, f"```cpp\n{ADD}```"]) == first * 2
+
+
+def test_graders_can_share_verdicts(problem, monkeypatch):
+    kept = {}
+    first = CodeGrader(verdicts=kept).grade([problem(("1 2", "3"))], [ADD])
+    second, alone = CodeGrader(verdicts=kept), CodeGrader()
+    monkeypatch.setattr(CodeGrader, "_grade_jobs", lambda *_: pytest.fail("graded again"))
+    assert second.grade([problem(("1 2", "3"))], [ADD]) == first
+    with pytest.raises(pytest.fail.Exception):
+        second.grade([problem(("1 2", "4"))], [ADD])  # other tests, another verdict
+    with pytest.raises(pytest.fail.Exception):
+        alone.grade([problem(("1 2", "3"))], [ADD])
+
+
+def test_runs_of_one_process_share_the_verdicts_of_the_code_task(problem, monkeypatch):
+    one, other = (CodeDataModule().make_grader() for _ in range(2))
+    graded = one.grade([problem(("3 4", "7"))], [ADD])
+    monkeypatch.setattr(CodeGrader, "_grade_jobs", lambda *_: pytest.fail("graded again"))
+    assert other.grade([problem(("3 4", "7"))], [ADD]) == graded
 
 
 def test_progress_counts_programs(problem):
