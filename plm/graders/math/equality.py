@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
+from plm.graders.math.asciimath import from_asciimath
 from plm.graders.math.interpret import interpret, is_equation, same_name
 from plm.graders.math.lexer import UnreadableError
 from plm.graders.math.notation import MAX_ANSWER, canonical, clean, readings, with_point, words_of
@@ -70,7 +71,8 @@ def _read_both(left: str, right: str) -> tuple[tuple[Node, ...], tuple[Node, ...
 @lru_cache(maxsize=4_096)
 def _read(text: str) -> tuple[Node, ...]:
     trees = []
-    for reading in readings(text):
+    ascii_math = from_asciimath(text)
+    for reading in readings(text) + (readings(ascii_math) if ascii_math else []):
         try:
             trees.append(interpret(parse(reading)))
         except UnreadableError:

@@ -16,10 +16,10 @@ _HAND = re.compile(
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _KNOWN = (
     set(FUNCTIONS) | set(CONSTANTS) | set(GREEK) | set(UNITS) | set(MEASURES) | set(PERCENT) | set(BIG_OPERATORS)
-) | {"and", "or", "sqrt", "frac", "union", "cup", "root", "pm", "am"}
+) | {"and", "or", "sqrt", "frac", "union", "cup", "root", "pm", "am", "bar", "setminus"}
 _SENTENCE = frozenset(
     "is are was be the so we it its this that which because since therefore thus hence then there to by as if when "
-    "answer has have can get gives equals".split()
+    "answer has have can get gives equals es son respuesta".split()
 )
 _CODE = re.compile(r"__|\blambda\b|\bimport\b|\w\(\s*['\"]|['\"]\s*\)|\)\(\)|\]\(|\)\.[a-z]|\bfor \w+ in\b")
 _CALL = re.compile(r"(?<![\\A-Za-z])[a-z_]{3,20}(?=\()")
