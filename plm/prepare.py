@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plm.errors import PlmError
 from plm.suggestions import nearest
+
+if TYPE_CHECKING:
+    from plm.teacher.checks import Checks
+    from plm.teacher.client import Client
+    from plm.teacher.estimate import Estimate
+    from plm.teacher.meter import Meter, Prices
+    from plm.teacher.replies import Request
 
 TASKS = ("code", "critique")
 _T = TypeVar("_T")
@@ -59,28 +66,62 @@ def prepare_code(options: argparse.Namespace) -> int:
 
 
 def _make(options: argparse.Namespace, read: int, left_out: dict[str, str], usable: list[Any]) -> int:
-    from plm.files import exclusive_lock
-    from plm.teacher.candidate import live
-    from plm.teacher.checks import Checks
     from plm.teacher.code import CodeTeacher
-    from plm.teacher.meter import Meter
     from plm.teacher.report import make_report, print_report
-    from plm.teacher.store import Store
 
-    output, work = options.output, work_folder(options)
-    client, meter = make_client(options), Meter(read_prices(options))
-    with exclusive_lock(work / "lock", f"waiting for another process that works in {work}"):
+    def teach(client: Client, checks: Checks, meter: Meter) -> Made:
         teacher = CodeTeacher(
-            client, Checks(Store(work / "verdicts"), unsafe=options.unsafe), meter, options.model, options.samples,
-            options.choices, options.attempts, options.max_tokens, read_body(options),
+            client, checks, meter, options.model, options.attempts, options.max_tokens, read_body(options),
+            options.samples, options.choices,
         )  # fmt: skip
         candidates = teacher.make(usable)
-        report = {"model": options.model, "base_url": options.base_url, "output": str(output)}
-        report |= make_report(read, left_out, candidates, client, meter) | {"unusable": teacher.unusable}
-        kept = [one.as_row() for one in live(candidates)]
-        write(options, kept, report)
-    print_report(report, teacher.unusable)
-    return finish(options, kept, report)
+        return Made(candidates, make_report(read, left_out, candidates, client, meter), teacher.unusable)
+
+    return make(options, teach, print_report)
+
+
+class Made(NamedTuple):
+    """What a teacher made.
+
+    Attributes:
+        drafts: Everything that it was given.
+        report: What became of it.
+        unusable: Replies that were no use.
+    """
+
+    drafts: Sequence[Any]
+    report: dict[str, Any]
+    unusable: list[dict[str, str]]
+
+
+def make(
+    options: argparse.Namespace,
+    teach: Callable[[Client, Checks, Meter], Made],
+    show: Callable[[Mapping[str, Any], Sequence[Mapping[str, str]]], None],
+) -> int:
+    """Has a teacher make data and writes them, one process at a time.
+
+    Args:
+        options: The command line.
+        teach: Does the work.
+        show: Prints the report.
+    """
+    from plm.files import exclusive_lock
+    from plm.teacher.checks import Checks
+    from plm.teacher.meter import Meter
+    from plm.teacher.store import Store
+    from plm.teacher.teacher import live
+
+    work = work_folder(options)
+    client, meter = make_client(options), Meter(read_prices(options))
+    with exclusive_lock(work / "lock", f"waiting for another process that works in {work}"):
+        made = teach(client, Checks(Store(work / "verdicts"), unsafe=options.unsafe), meter)
+        report = {"model": options.model, "base_url": options.base_url, "output": str(options.output)}
+        report |= made.report | {"unusable": made.unusable}
+        rows = [one.as_row() for one in live(made.drafts)]
+        write(options, rows, report)
+    show(report, made.unusable)
+    return finish(options, rows, report)
 
 
 def write(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]], report: Mapping[str, Any]) -> None:
@@ -107,7 +148,23 @@ def finish(options: argparse.Namespace, rows: Sequence[Mapping[str, Any]], repor
 
 def _estimate(options: argparse.Namespace, usable: list[Any]) -> int:
     from plm.teacher.estimate import estimate
-    from plm.teacher.replies import Request, chat_request
+
+    return show_estimate(
+        options, lambda request, is_answered: estimate(usable, request, is_answered, options.samples, options.choices)
+    )
+
+
+def show_estimate(
+    options: argparse.Namespace,
+    estimate: Callable[[Callable[[str], Request], Callable[[Request], bool]], Sequence[Estimate]],
+) -> int:
+    """Prints what every step would cost; asks nobody.
+
+    Args:
+        options: The command line.
+        estimate: Given what makes a request of a prompt, and whether its reply is on disk, estimates the steps.
+    """
+    from plm.teacher.replies import chat_request
     from plm.teacher.report import print_estimate
 
     client = make_client(options)
@@ -115,8 +172,7 @@ def _estimate(options: argparse.Namespace, usable: list[Any]) -> int:
     def request(text: str) -> Request:
         return chat_request(options.model, text, max_tokens=options.max_tokens, more=read_body(options))
 
-    steps = estimate(usable, request, lambda each: client.cached(each) is not None, options.samples, options.choices)
-    print_estimate(steps, read_prices(options))
+    print_estimate(estimate(request, lambda each: client.cached(each) is not None), read_prices(options))
     return 0
 
 
@@ -128,7 +184,7 @@ def limited(problems: Sequence[_T], options: argparse.Namespace) -> list[_T]:
     return [problem for number, problem in enumerate(problems) if number in chosen]
 
 
-def make_client(options: argparse.Namespace) -> Any:
+def make_client(options: argparse.Namespace) -> Client:
     """The client that the options describe."""
     from plm.teacher.client import Client
 
@@ -138,7 +194,7 @@ def make_client(options: argparse.Namespace) -> Any:
     )  # fmt: skip
 
 
-def read_prices(options: argparse.Namespace) -> Any:
+def read_prices(options: argparse.Namespace) -> Prices:
     """The prices that were given."""
     from plm.teacher.meter import Prices
 

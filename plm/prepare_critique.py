@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from plm.errors import PlmError
-from plm.prepare import finish, limited, make_client, read_body, read_prices, work_folder, write
+from plm.prepare import Made, limited, make, read_body, show_estimate
 from plm.records import Problem
+
+if TYPE_CHECKING:
+    from plm.teacher.checks import Checks
+    from plm.teacher.client import Client
+    from plm.teacher.meter import Meter
 
 
 def prepare_critique(options: argparse.Namespace) -> int:
@@ -26,40 +32,20 @@ def prepare_critique(options: argparse.Namespace) -> int:
 
 
 def _make(options: argparse.Namespace, usable: Sequence[Problem]) -> int:
-    from plm.files import exclusive_lock
-    from plm.teacher.checks import Checks
     from plm.teacher.critique import CritiqueTeacher
-    from plm.teacher.meter import Meter
     from plm.teacher.report import make_critique_report, print_critique_report
-    from plm.teacher.store import Store
 
-    work = work_folder(options)
-    client, meter = make_client(options), Meter(read_prices(options))
-    with exclusive_lock(work / "lock", f"waiting for another process that works in {work}"):
-        checks = Checks(Store(work / "verdicts"), unsafe=options.unsafe)
+    def teach(client: Client, checks: Checks, meter: Meter) -> Made:
         teacher = CritiqueTeacher(
             client, checks, meter, options.model, options.attempts, options.max_tokens, read_body(options)
         )
         critiques = teacher.make(usable)
-        report = {"model": options.model, "base_url": options.base_url, "output": str(options.output)}
-        report |= make_critique_report(len(usable), critiques, client, meter) | {"unusable": teacher.unusable}
-        rows = [one.as_row() for one in critiques if not one.dropped]
-        write(options, rows, report)
-    print_critique_report(report, teacher.unusable)
-    return finish(options, rows, report)
+        return Made(critiques, make_critique_report(len(usable), critiques, client, meter), teacher.unusable)
+
+    return make(options, teach, print_critique_report)
 
 
 def _estimate(options: argparse.Namespace, usable: Sequence[Problem]) -> int:
     from plm.teacher.estimate import estimate_critiques
-    from plm.teacher.replies import Request, chat_request
-    from plm.teacher.report import print_estimate
 
-    client = make_client(options)
-
-    def request(text: str) -> Request:
-        talk = [{"role": "user", "content": text}]
-        return chat_request(options.model, talk, max_tokens=options.max_tokens, more=read_body(options))
-
-    steps = estimate_critiques(usable, request, lambda each: client.cached(each) is not None)
-    print_estimate(steps, read_prices(options))
-    return 0
+    return show_estimate(options, lambda request, is_answered: estimate_critiques(usable, request, is_answered))

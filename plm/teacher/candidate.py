@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from plm.datamodules.code_files.record import PublishedProblem
 from plm.records import Problem
 from plm.teacher.prompts import Translation
+from plm.teacher.teacher import Draft
 
 
 @dataclass(eq=False)
-class Candidate:
+class Candidate(Draft[PublishedProblem]):
     """A published problem on its way.
 
     Args:
@@ -28,19 +28,12 @@ class Candidate:
         detail: More about that.
     """
 
-    problem: PublishedProblem
     translation: Translation | None = None
     verified: str = ""
     program: str = ""
     samples: tuple[str, ...] = ()
     drawn: int = 0
     correct: int = 0
-    dropped: str = ""
-    detail: str = ""
-
-    def drop(self, reason: str, detail: str = "") -> None:
-        """Leaves the problem out."""
-        self.dropped, self.detail = reason, detail
 
     def as_problem(self) -> Problem:
         """The problem that the teacher made."""
@@ -54,8 +47,3 @@ class Candidate:
         tests = [test._asdict() for test in made.tests]
         row = {"id": made.id, "prompt": made.prompt, "tests": tests, "reference": self.program}
         return {**row, "domain": made.domain, "answers": {"teacher": list(self.samples)}, "verified": self.verified}
-
-
-def live(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that are not dropped."""
-    return [candidate for candidate in candidates if not candidate.dropped]

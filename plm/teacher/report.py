@@ -10,11 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from plm.teacher.candidate import Candidate, live
+from plm.teacher.candidate import Candidate
 from plm.teacher.client import Client
 from plm.teacher.critique import Critique
 from plm.teacher.estimate import Estimate
 from plm.teacher.meter import Meter, Prices
+from plm.teacher.teacher import live
 
 WHY = {
     "competition": "of competition level",
@@ -75,7 +76,7 @@ def make_report(
 
 def make_critique_report(read: int, critiques: Sequence[Critique], client: Client, meter: Meter) -> dict[str, Any]:
     """Counts what happened to the problems whose programs were to be broken; `failed` says how the broken ones fail."""
-    kept = [one for one in critiques if not one.dropped]
+    kept = live(critiques)
     dropped = [{"id": one.problem.id, "reason": one.dropped, "detail": one.detail} for one in critiques if one.dropped]
     return {
         "read": read,
