@@ -43,12 +43,12 @@ class Check(NamedTuple):
 
 
 CHECKS = (
-    Check("loss head", "parts", "loss_head", gib=16),
+    Check("loss head", "parts", "loss_head", seconds=120, gib=16),  # the first one reads the libraries from a cold disk
     Check("split Lion", "parts", "split_lion", gib=8),
     Check("packing", "parts", "packing", gib=8),
     Check("no synchronisation", "parts", "no_sync", gib=8),
-    Check("SFT 7b", "steps", "train", ("7b", "sft", "lion"), 90, 68),
-    Check("DPO 7b", "steps", "train", ("7b", "dpo", "lion"), 90, 68),
+    Check("SFT 7b", "steps", "train", ("7b", "sft", "lion"), 120, 68),
+    Check("DPO 7b", "steps", "train", ("7b", "dpo", "lion"), 120, 68),
     Check("same tokens", "generating", "same_tokens", (), 120, 30),
     Check("weight sync 7b, in place", "generating", "sync", ("7b", "in_process"), 120, 60),
     Check("weight sync 7b, ipc", "generating", "sync", ("7b", "ipc"), 120, 60),
@@ -83,12 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for check in CHECKS:
         if any(word.lower() in check.name.lower() for word in given.only):
             rows += run_check(check, given.device, given.tiny, about["free_gib"], end)
-    text = table(rows, about, given.tiny)
-    print(text)
-    if given.output:
-        given.output.mkdir(parents=True, exist_ok=True)
-        (given.output / "gpu.md").write_text(text + "\n")
-        (given.output / "gpu.json").write_text(json.dumps({**about, "tiny": given.tiny, "rows": rows}, indent=1) + "\n")
+            keep(given.output, rows, about, given.tiny)  # after every one: whoever stops this loses no row
+    keep(given.output, rows, about, given.tiny)
+    print(table(rows, about, given.tiny))
+
+
+def keep(folder: Path | None, rows: Sequence[dict[str, Any]], about: dict[str, Any], tiny: bool) -> None:
+    """Writes what was measured so far."""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "gpu.md").write_text(table(rows, about, tiny) + "\n")
+        (folder / "gpu.json").write_text(json.dumps({**about, "tiny": tiny, "rows": rows}, indent=1) + "\n")
 
 
 PROBE = """

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities import move_data_to_device
-from measuring import SHAPES, Row, Setting, Shape, begin_memory, make_model, peak_flops, peak_gib, seconds_of, wait
+from measuring import GIB, SHAPES, Row, Setting, Shape, begin_memory, make_model, peak_flops, peak_gib, seconds_of, wait
 from torch import Tensor
 
 from plm.examples import Batch, Example, collate
@@ -22,6 +22,7 @@ from plm.optim import Lion
 Method = Literal["sft", "dpo"]
 BARS = {"sft": 0.50, "dpo": 0.40}  # of the GPU's dense bf16 rate, at 7B
 BETA = 0.1
+ROOMY = 120 * GIB  # from here on a 7B model needs no gradient checkpointing for half as many rows at a time
 
 
 class Work:
@@ -31,11 +32,13 @@ class Work:
         shape: Of the model.
         method: SFT: every row has a prompt of its own. DPO: two rows share one.
         tiny: A try-out.
+        rows: Of a micro-batch.
+        micro_batches: Of a step.
     """
 
-    def __init__(self, shape: Shape, method: Method, tiny: bool) -> None:
+    def __init__(self, shape: Shape, method: Method, tiny: bool, rows: int = 16, micro_batches: int = 1) -> None:
         self.shape, self.method = shape, method
-        self.rows = 4 if tiny else 16
+        self.rows, self.micro_batches = 4 if tiny else rows, micro_batches
         self.prompt, self.completion = (16, 16) if tiny else (512, 512)
         generator = torch.Generator().manual_seed(3)
 
@@ -52,7 +55,12 @@ class Work:
     @property
     def tokens(self) -> int:
         """Tokens of a step, the prompt of a pair counted twice, whether it is computed once or twice."""
-        return self.rows * (self.prompt + self.completion)
+        return self.micro_batches * self.rows * (self.prompt + self.completion)
+
+    @property
+    def units(self) -> float:
+        """What a step's loss is divided by: trained tokens, for DPO pairs."""
+        return self.micro_batches * (self.rows / 2 if self.method == "dpo" else self.rows * self.completion)
 
     def flops(self) -> float:
         """What a step needs: 6 operations a weight and token, attention, the output layer for completions alone.
@@ -65,20 +73,20 @@ class Work:
         pairs = prompts * self.prompt**2 / 2 + self.rows * (length**2 - self.prompt**2) / 2  # of query and key
         attention = 12 * self.shape.layers * self.shape.width * pairs
         head = 6 * self.shape.vocabulary * self.shape.width * self.rows * self.completion
-        return 6 * self.shape.parameters() * tokens + attention + head
+        return self.micro_batches * (6 * self.shape.parameters() * tokens + attention + head)
 
 
 def train(setting: Setting, size: str, method: Method, optimizer: Literal["lion", "adamw"]) -> None:
-    """A step of plm: packed on CUDA, with checkpointing at 7B."""
-    name = "tiny" if setting.tiny else size
-    work = Work(SHAPES[name], method, setting.tiny)
+    """A step of plm: packed on CUDA; at 7B four micro-batches, with checkpointing where memory asks for it."""
+    name, large = "tiny" if setting.tiny else size, size == "7b"
+    roomy = setting.device == "cuda" and torch.cuda.get_device_properties(0).total_memory > ROOMY
+    work = Work(SHAPES[name], method, setting.tiny, 8 if large and roomy else 16, 4 if large else 1)
     dtype = torch.float32 if setting.device == "cpu" else torch.bfloat16
     begin_memory(setting.device)
     model = make_model(work.shape, setting, dtype)
-    network = PolicyNetwork(model, gradient_checkpointing=size == "7b").train()
+    network = PolicyNetwork(model, gradient_checkpointing=large and not roomy).train()
     layout = "packed" if setting.device == "cuda" else "shared"
-    units = work.rows // 2 if method == "dpo" else work.rows * work.completion
-    batch: Batch = move_data_to_device(collate(work.examples, 0, float(units), layout=layout), setting.device)
+    batch: Batch = move_data_to_device(collate(work.examples, 0, work.units, layout=layout), setting.device)
     made: torch.optim.Optimizer = (
         Lion(network.parameters(), lr=1.5e-6)
         if optimizer == "lion"
@@ -88,19 +96,24 @@ def train(setting: Setting, size: str, method: Method, optimizer: Literal["lion"
 
     def step() -> None:
         made.zero_grad(set_to_none=True)
-        (loss() / batch.step_units).backward()
+        for _ in range(work.micro_batches):
+            (loss() / batch.step_units).backward()
         made.step()
 
-    seconds = seconds_of(step, setting.device)
+    seconds = seconds_of(step, setting.device, times=3 if large else 5)
     check = f"{method.upper()} {name}"
     peak, rate = peak_gib(setting.device), peak_flops(setting.device)
     memory = "" if peak is None else f", {peak:.1f} GiB"
-    setting.write(Row(check, f"plm, {optimizer}, {layout}, tokens/s", f"{work.tokens / seconds:,.0f}{memory}"))
+    how = f"{optimizer}, {layout}, {work.micro_batches} × {work.rows} rows"
+    how += ", checkpointing" * (large and not roomy)
+    setting.write(Row(check, f"plm, {how}, tokens/s", f"{work.tokens / seconds:,.0f}{memory}"))
+    update = seconds_of(made.step, setting.device, times=3, warm=0)
+    setting.write(Row(check, "the optimizer, of a step", f"{update:.3f} of {seconds:.3f} s"))
     if rate is None:
         setting.write(Row(check, "share of the GPU's rate (MFU)", "not known for this device"))
         return
     share = work.flops() / seconds / rate
-    asked = BARS[method] if size == "7b" and not setting.tiny and optimizer == "lion" else None
+    asked = BARS[method] if large and not setting.tiny and optimizer == "lion" else None
     met = None if asked is None else share >= asked
     setting.write(Row(check, "share of the GPU's rate (MFU)", f"{share:.1%}", f"≥ {asked:.0%}" if asked else "", met))
 
