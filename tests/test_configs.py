@@ -15,6 +15,10 @@ import yaml
 ROOT = Path(__file__).parent.parent
 STUDIES = ROOT / "configs" / "studies"  # grids of runs, not configs: tests/studies/test_shipped_studies.py
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent != STUDIES)
+REQUIREMENT = re.compile(r"\b[A-Z]{3}-\d+\b")  # as the sources' claims are numbered
+REQUIREMENTS = set(REQUIREMENT.findall((ROOT / "docs" / "papers.md").read_text()))
+SHARE = re.compile(r"(?<![\w.])(?:0\.\d+|1\.0+)(?!\w)")
+TIME = re.compile(r"\b(?:\d+ s|half a minute|a minute|\d+ minutes?|\d* ?seconds)\b|time not measured")
 OVERLAY = re.compile(r"# Overlay of (configs/[\w/]+\.yaml(?: and configs/[\w/]+\.yaml)*): ")
 
 
@@ -62,9 +66,29 @@ def test_a_config_is_built(path, base, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_config_says_what_it_is_and_what_to_expect(path):
+    """A measured share and how long it takes, or that it was not measured; what it reproduces is in docs/papers.md."""
     first, second = path.read_text().splitlines()[:2]
-    assert first.startswith("# ") and first.endswith(".") and second.startswith("# Expected: ")
-    assert "EXPECTED" not in second and "TODO" not in second
+    assert first.startswith("# ") and first.endswith(".") and second.endswith(".")
+    assert set(REQUIREMENT.findall(first)) <= REQUIREMENTS
+    label, _, expected = second.partition(": ")
+    assert label == "# Expected" and "%" not in expected  # shares are in [0, 1]
+    if "not measured" not in expected.replace("time not measured", ""):
+        assert SHARE.search(expected) and TIME.search(expected)
+
+
+@pytest.mark.parametrize(
+    ("expected", "is_share", "is_time"),
+    [
+        ("0.91 of unseen chains; about 2 minutes", True, True),
+        ("1.00 without any text; half a minute", True, True),
+        ("5 seconds", False, True),
+        ("lr 1.5e-6, 11 of 12, v0.3", False, False),
+        ("0.2; 65 s on one core", True, True),
+        ("0.2; 3 steps", True, False),
+    ],
+)
+def test_what_counts_as_a_share_and_as_a_time(expected, is_share, is_time):
+    assert (bool(SHARE.search(expected)), bool(TIME.search(expected))) == (is_share, is_time)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "paper").rglob("*.yaml")), ids=lambda path: path.name)
