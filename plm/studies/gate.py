@@ -8,14 +8,16 @@ have no gate; all thresholds are our choice (docs/gate.md says why they are what
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from plm.errors import PlmError
 from plm.lineage import lock_kind, read_description
-from plm.runs import RunFolder
 from plm.studies.counts import gap_interval, share_interval
 from plm.studies.statistics import Interval
+
+if TYPE_CHECKING:
+    from plm.runs import RunFolder
 
 Row = Mapping[str, Any]
 Verdict = Literal["passed", "failed", "n/a"]
@@ -164,7 +166,27 @@ def gate_of(
     """
     kind, conditions = lock_kind_of(lock)
     rows = [row for run in (lock, *measurements) for row in run.read_results()]
-    return gate(rows, kind, conditions, min_gap=min_gap, max_leak=max_leak)
+    left_out: list[str] = []
+    if not lock.model_path.is_dir():
+        kind, conditions, left_out = _as_measured(kind, conditions, rows)
+    result = gate(rows, kind, conditions, min_gap=min_gap, max_leak=max_leak)
+    return replace(result, notes=(*result.notes, *(f"{name}: not measured, not judged" for name in left_out)))
+
+
+def _as_measured(
+    kind: str, conditions: Sequence[str] | None, rows: Sequence[Row]
+) -> tuple[str, Sequence[str] | None, list[str]]:
+    """Of a run that only measured a model: what it measured is judged, and without a password there is no ceiling.
+
+    Returns:
+        Kind and conditions to judge by, and the conditions that would decide and were not measured.
+    """
+    measured = {SAME.get(str(row["password"]), str(row["password"])) for row in rows if row["method"] != "policy"}
+    if "right" not in measured:
+        return ("none" if kind == "none" else "unknown"), None, []
+    decide = _closed(kind, conditions) if kind in CLOSED else ()
+    found = [name for name in decide if name in measured]
+    return kind, found, [name for name in decide if name not in measured]
 
 
 def lock_kind_of(run: RunFolder) -> tuple[str, Sequence[str] | None]:

@@ -137,6 +137,21 @@ def test_a_run_says_what_kind_of_lock_it_made_or_measured(tmp_path, capsys):
     assert gate_of(RunFolder(measured)).kind == "unknown"
 
 
+def test_of_a_run_that_only_measured_a_lock_what_it_measured_is_judged(tmp_path):
+    locked = fit(tmp_path / "lock.yaml", config(lock(), rounds=1))
+    notes = {}
+    for name, conditions in (("without", ["none"]), ("few", ["right", "none"])):
+        evaluation = {"class_path": "plm.callbacks.EvaluationCallback", "init_args": {"n": 4, "conditions": conditions}}
+        path = write(tmp_path / f"{name}.yaml", config(sft(base=source()), callbacks=[evaluation]))
+        assert plm("validate", path, "--policy", str(locked.model_path)) == 0
+        (measured,) = (tmp_path / "runs" / name).glob("[!.]*-seed*")
+        notes[name] = gate_of(RunFolder(measured))
+    without, few = notes["without"], notes["few"]
+    assert (without.kind, without.verdict, without.stamp) == ("unknown", "n/a", "")  # no password, no ceiling
+    assert (few.kind, few.verdict) == ("password", "failed") and "decoy: not measured, not judged" in few.notes
+    assert not any("decoy" in reason for reason in few.reasons)  # what fails it is the password's worth
+
+
 def test_score_intervals():
     """Wilson: z = 1.96, none of 10: [0, z²/(10 + z²)] = [0, 0.278]; Newcombe's example: 56/70 − 48/80."""
     assert share_interval(0, 10)[:3] == pytest.approx((0.0, 0.0, 0.2775), abs=1e-3)
