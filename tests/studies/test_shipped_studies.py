@@ -25,6 +25,16 @@ def test_a_shipped_study_expands(path):
     assert header[0].startswith("# ") and header[1].startswith("# Expected: ")
 
 
+@pytest.mark.parametrize("name", ["paper", "paper_mini"])
+def test_a_study_of_the_paper_has_a_benign_control_arm(name):
+    """A model that never had the capability, through few demonstrations, graded answers and weak unlocking."""
+    runs = expand(read_study(ROOT / "configs" / "studies" / f"{name}.yaml"))
+    controls = [run for run in runs if run.role == "control"]
+    assert {number for run in controls for number in run.figures} >= {"3", "5", "controls"}
+    assert {run.seed for run in controls} == {0, 1, 2}
+    assert all("--model.init_args.phase=control" in run.words for run in controls)
+
+
 def test_the_miniature_has_cells_of_every_figure():
     study = read_study(ROOT / "configs" / "studies" / "paper_mini.yaml")
     assert study.figures.keys() >= FIGURES and study.seeds == (0, 1, 2)
