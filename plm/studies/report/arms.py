@@ -44,6 +44,11 @@ class Arm:
         return self.runs[0].role
 
     @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Ids of its runs, in their order."""
+        return tuple(run.id for run in self.runs)
+
+    @property
     def chooses_rounds(self) -> bool:
         """Whether its number of passes is chosen by correctness on val, as the paper does for SFT (App. G.3)."""
         return self.role != "lock" and self.facts.method not in REWARDED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from plm.studies.report.figure import Axis, Figure
+
 CAPTIONS: dict[str, tuple[str, str]] = {
     "figure_01": (
         "Figure 1, right · A lock, and what opens it",
@@ -102,3 +104,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "these raises what the model shows, but for the mean of runs on few samples.",
     ),
 }
+
+
+def captioned(key: str, x_label: str = "", axis: Axis = "count", columns: int = 3) -> Figure:
+    """An empty figure with its title and what the source's shows; the rest is as for `Figure`."""
+    return Figure(key, *CAPTIONS[key], x_label, axis, columns=columns)

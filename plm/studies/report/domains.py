@@ -6,28 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from plm.studies.report.arms import SAME, Arm
-from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.captions import captioned
 from plm.studies.report.estimates import Estimate, average, choose, estimate
 from plm.studies.report.figure import Figure, Level, Panel, Point, Series
 from plm.studies.report.sweeps import K, by_teacher
-from plm.studies.report.view import Lock, View, levels, starts_at_lock
+from plm.studies.report.view import Lock, View, lock_panel, starts_at_lock
 
 ONE, EACH = "one password for all", "a password for each domain"
 
 
 def figure_11(view: View) -> Figure:
     """Correctness averaged over domains, by the domain of the demonstrations."""
-    figure = Figure(
-        "figure_11",
-        *CAPTIONS["figure_11"],
-        axis="category",
-        columns=2,
-    )
-    for title, locks in ((ONE, _with_one(view)), (EACH, _with_each(view))):
-        for lock in locks:
-            figure.keep(_averages(view, lock, f"{lock.name}: {title}"))
-        if not any(_trained_domains(lock) for lock in locks):
-            figure.missing.append(f"SFT on one domain of a lock with {title}, measured by domain")
+    figure = captioned("figure_11", axis="category", columns=2)
+    for title, lock in _by_passwords(view):
+        figure.keep(_averages(view, lock, f"{lock.name}: {title}"))
+    figure.missing += _not_tried(view)
     return figure
 
 
@@ -46,12 +39,8 @@ def figure_4(view: View) -> Figure:
 
 def figure_10(view: View) -> Figure:
     """Correctness on the other domains over k."""
-    figure = Figure(
-        "figure_10",
-        *CAPTIONS["figure_10"],
-        K,
-    )
-    pairs = [(ONE, lock) for lock in _with_one(view)] + [(EACH, lock) for lock in _with_each(view)]
+    figure = captioned("figure_10", K)
+    pairs = _by_passwords(view)
     for task, domain in sorted({(lock.task, domain) for _, lock in pairs for domain in _trained_domains(lock)}):
         panel = Panel(f"{task}: shown {domain}, measured on the others")
         for title, lock in pairs:
@@ -59,33 +48,23 @@ def figure_10(view: View) -> Figure:
                 continue
             series = _over_k(view, lock, title, domain)
             if series and not panel.levels:
-                others = _others(lock, domain)
-                panel.levels = [
-                    level for name in ("right", "none") if lock.arm and (level := _level(lock.arm, name, others))
-                ]
+                panel.levels = _levels(lock, _others(lock, domain))
             panel.series += series
             panel.stamp = panel.stamp or (lock.stamp if series else "")
         figure.keep(panel)
-    for title, locks in ((ONE, _with_one(view)), (EACH, _with_each(view))):
-        if not any(_trained_domains(lock) for lock in locks):
-            figure.missing.append(f"SFT on one domain of a lock with {title}, measured by domain")
+    figure.missing += _not_tried(view)
     return figure
 
 
 def figure_17(view: View) -> Figure:
     """A domain that was left out of locking."""
-    figure = Figure(
-        "figure_17",
-        *CAPTIONS["figure_17"],
-        K,
-    )
+    figure = captioned("figure_17", K)
     locks = [lock for lock in view.locks if lock.facts.without_domains]
     if not locks:
         figure.missing.append("a lock with a domain left out")
     for lock in locks:
         for domain in lock.facts.without_domains:
-            panel = Panel(f"{lock.task}: {domain}, shown and measured", stamp=lock.stamp)
-            panel.levels = levels(lock, "right", "none", domain=domain)
+            panel = lock_panel(lock, title=f"{lock.task}: {domain}, shown and measured", domain=domain)
             arms = [arm for arm in _on_domain(lock) if arm.facts.domains == (domain,)]
             panel.series += view.sweep(f"{domain} left out of locking", arms, lock=lock, domain=domain)
             regular = view.main_lock(lock.task, lambda each, domain=domain: _shows(each, domain))  # type: ignore[misc]
@@ -127,16 +106,12 @@ def _averages(view: View, lock: Lock, title: str) -> Panel:
     for name, is_control in ((f"SFT on k = {k} of one domain", False), ("control", True)):
         points = []
         for arm in shown:
-            each = view.control_of(arm) if is_control else arm
-            choice = choose(each) if each else None
-            found = over_domains(each, domains, epoch=choice.epoch) if each and choice else None
-            if each and found:
-                place = panel.categories.index(arm.facts.domains[0])
-                points.append(Point(place, found, runs=tuple(run.id for run in each.runs)))
+            place = panel.categories.index(arm.facts.domains[0])
+            if point := _point(place, view.control_of(arm) if is_control else arm, domains):
+                points.append(point)
         if points:
             panel.series.append(Series(name, points, style="one domain", is_control=is_control, connected=False))
-    panel.levels = [level for name in ("right", "none") if lock.arm and (level := _level(lock.arm, name, domains))]
-    panel.levels += _every_domain(lock, k, domains)
+    panel.levels = _levels(lock, domains) + _every_domain(lock, k, domains)
     return panel
 
 
@@ -147,24 +122,19 @@ def _every_domain(lock: Lock, k: int | None, domains: Sequence[str]) -> list[Lev
         choice = choose(arm)
         if choice is not None:
             found = over_domains(arm, domains, epoch=choice.epoch) or choice.best
-            return [Level(f"SFT on k = {k} of all domains", found, "all", tuple(run.id for run in arm.runs))]
+            return [Level(f"SFT on k = {k} of all domains", found, "all", arm.run_ids)]
     return []
 
 
 def _over_k(view: View, lock: Lock, title: str, domain: str) -> list[Series]:
-    arms = view.one_each(
-        [arm for arm in _on_domain(lock) if arm.facts.domains == (domain,)], lambda arm: float(arm.facts.k or 0)
-    )
+    arms = view.by_k(arm for arm in _on_domain(lock) if arm.facts.domains == (domain,))
     others = _others(lock, domain)
     series = []
     for name, is_control in ((title, False), (f"control, {title}", True)):
         points = []
         for k, arm in arms.items():
-            each = view.control_of(arm) if is_control else arm
-            choice = choose(each) if each else None
-            found = over_domains(each, others, epoch=choice.epoch) if each and choice else None
-            if each and found:
-                points.append(Point(k, found, runs=tuple(run.id for run in each.runs)))
+            if point := _point(k, view.control_of(arm) if is_control else arm, others):
+                points.append(point)
         if points and (start := _before(lock, next(iter(arms.values())), others, is_control, view)):
             points.insert(0, start)
         if points:
@@ -178,14 +148,26 @@ def _before(lock: Lock, arm: Arm, domains: Sequence[str], is_control: bool, view
     measured = [(lock.arm, None)] if lock.arm and not is_control else []
     for each, epoch in [*measured, *([(own, 0)] if own else [])]:
         if found := over_domains(each, domains, epoch=epoch):
-            return Point(0, found, runs=tuple(run.id for run in each.runs))
+            return Point(0, found, runs=each.run_ids)
     return None
+
+
+def _point(x: float, arm: Arm | None, domains: Sequence[str]) -> Point | None:
+    """Average correctness on some domains in the round that is reported, at x."""
+    choice = choose(arm) if arm else None
+    found = over_domains(arm, domains, epoch=choice.epoch) if arm and choice else None
+    return Point(x, found, runs=arm.run_ids) if arm and found else None
+
+
+def _levels(lock: Lock, domains: Sequence[str]) -> list[Level]:
+    """The locked model with the password and without, on some domains."""
+    return [level for name in ("right", "none") if lock.arm and (level := _level(lock.arm, name, domains))]
 
 
 def _level(arm: Arm, password: str, domains: Sequence[str]) -> Level | None:
     found = over_domains(arm, domains, password) or estimate(arm, password)
     label = "locked, with the password" if password == "right" else "locked, without"
-    return Level(label, found, password, tuple(run.id for run in arm.runs)) if found else None
+    return Level(label, found, password, arm.run_ids) if found else None
 
 
 def _others(lock: Lock, domain: str) -> list[str]:
@@ -217,6 +199,19 @@ def _with_one(view: View) -> list[Lock]:
 
 def _with_each(view: View) -> list[Lock]:
     return [lock for lock in view.locks if lock.facts.kind == "domain"]
+
+
+def _by_passwords(view: View) -> list[tuple[str, Lock]]:
+    """Locks with what passwords they have, in words."""
+    return [(ONE, lock) for lock in _with_one(view)] + [(EACH, lock) for lock in _with_each(view)]
+
+
+def _not_tried(view: View) -> list[str]:
+    """Kinds of locks that are missing in figures 10 and 11."""
+    tried = {title for title, lock in _by_passwords(view) if _trained_domains(lock)}
+    return [
+        f"SFT on one domain of a lock with {title}, measured by domain" for title in (ONE, EACH) if title not in tried
+    ]
 
 
 def _range(panel: Panel) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plm.studies.report.arms import Arm
-from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.captions import captioned
 from plm.studies.report.estimates import Estimate, choose
 from plm.studies.report.figure import Figure, Panel, Point, Series
 from plm.studies.report.sweeps import by_teacher
@@ -12,7 +12,7 @@ from plm.studies.report.view import (
     View,
     before,
     is_rewarded,
-    levels,
+    lock_panel,
     method_name,
     starts_at_lock,
     teacher_role,
@@ -34,21 +34,16 @@ CONDITIONS = {
 
 def figure_1(view: View) -> Figure:
     """The summary: locked, after SFT on few demonstrations, after learning from graded answers, with the password."""
-    figure = Figure(
-        "figure_01",
-        *CAPTIONS["figure_01"],
-        axis="category",
-        columns=2,
-    )
+    figure = captioned("figure_01", axis="category", columns=2)
     for task in view.tasks():
         main = view.main_lock(task)
         found = {"SFT on few demonstrations": False, "learning from graded answers": False}
         for lock in (lock for lock in view.locks if lock.task == task and (lock is main or lock.is_plain)):
             arms = [arm for arm in by_teacher(lock, "references") if (arm.facts.k or FEW + 1) <= FEW]
-            arms = list(view.one_each(arms, lambda arm: float(arm.facts.k or 0)).values())
+            arms = list(view.by_k(arms).values())
             graded = [arm for arm in lock.elicitations if is_rewarded(arm) and starts_at_lock(arm)]
             if lock is main or graded:
-                figure.keep(forest(view, lock, [*arms, *graded], f"{task}: {lock.name}"))
+                figure.keep(forest(view, lock, [*arms, *graded], lock.title))
             found = {key: was or bool(now) for (key, was), now in zip(found.items(), (arms, graded), strict=True)}
         figure.missing += [f"{task}: {what}" for what, is_there in found.items() if main and not is_there]
     if "code" not in view.tasks():
@@ -58,12 +53,10 @@ def figure_1(view: View) -> Figure:
 
 def post_controls(view: View) -> Figure:
     """What else few weak samples may be: noise, scaling, averages, masks, a large fine-tune before, and refusals."""
-    figure = Figure("post_controls", *CAPTIONS["post_controls"], axis="category", columns=2)
+    figure = captioned("post_controls", axis="category", columns=2)
     for lock in view.locks:
         arms = [arm for arm in lock.elicitations if _is_about_weak_samples(arm, lock)]
-        figure.keep(
-            forest(view, lock, sorted(arms, key=lambda arm: (_value(arm), arm.key)), f"{lock.task}: {lock.name}")
-        )
+        figure.keep(forest(view, lock, sorted(arms, key=lambda arm: (_value(arm), arm.key)), lock.title))
     tried = {arm.facts.weights.split(",")[0] or arm.facts.method for lock in view.locks for arm in lock.elicitations}
     names = {
         "noised": "noise",
@@ -87,26 +80,21 @@ def everything(view: View) -> list[Figure]:
         key = lock.arm.key[:6] if lock.arm else "missing"
         figure = Figure(
             f"all_{lock.name}_{key}",
-            f"Everything tried · {lock.task}: {lock.name}",
+            f"Everything tried · {lock.title}",
             "Correctness without the password after each elicitation of this lock, at the round that is reported.",
             axis="category",
             columns=1,
         )
         arms = sorted(lock.elicitations, key=lambda arm: (_value(arm), arm.key))
         if arms:
-            figure.keep(forest(view, lock, arms, f"{lock.task}: {lock.name}"))
+            figure.keep(forest(view, lock, arms, lock.title))
             figures.append(figure)
     return figures
 
 
 def gates(view: View) -> Figure:
     """Correctness of every lock under every kind of prompt, a panel a lock."""
-    figure = Figure(
-        "gate",
-        *CAPTIONS["gate"],
-        axis="category",
-        columns=2,
-    )
+    figure = captioned("gate", axis="category", columns=2)
     for lock in view.locks:
         names = [
             name for name in CONDITIONS if any(cell.condition == name for gate in lock.gates for cell in gate.matrix)
@@ -128,7 +116,8 @@ def gates(view: View) -> Figure:
 
 def forest(view: View, lock: Lock, arms: list[Arm], title: str) -> Panel:
     """A row for each arm, between the locked model's two lines, and the control's beside it."""
-    panel = Panel(title, levels=levels(lock), stamp=lock.stamp, x_label=CORRECT)
+    panel = lock_panel(lock, title=title)
+    panel.x_label = CORRECT
     own, rise = [], []
     start = before(lock)
     if start:
@@ -141,10 +130,10 @@ def forest(view: View, lock: Lock, arms: list[Arm], title: str) -> Panel:
         place = len(panel.categories)
         panel.categories.append(arm_label(arm, lock))
         honest = choice.honest if arm.chooses_rounds and choice.honest is not choice.best else None
-        own.append(Point(place, choice.best, honest, tuple(run.id for run in arm.runs)))
+        own.append(Point(place, choice.best, honest, arm.run_ids))
         control = view.control_of(arm)
         if control is not None and (found := choose(control)):
-            rise.append(Point(place, found.best, runs=tuple(run.id for run in control.runs)))
+            rise.append(Point(place, found.best, runs=control.run_ids))
     if len(own) > len(start):
         panel.series.append(Series("the locked model", own, style="elicited", connected=False))
     if rise:

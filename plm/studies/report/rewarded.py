@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from plm.studies.report.arms import Arm, last_row
-from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.captions import captioned
 from plm.studies.report.estimates import choose, estimate
 from plm.studies.report.facts import METHOD_NAMES
 from plm.studies.report.figure import Figure, Panel, Series
@@ -17,7 +17,7 @@ from plm.studies.report.view import (
     View,
     chosen_point,
     is_rewarded,
-    levels,
+    lock_panel,
     method_name,
     starts_at_lock,
     teacher_role,
@@ -37,14 +37,9 @@ COSTS = {
 
 def figure_5(view: View) -> Figure:
     """Learning from graded answers, by method, task and weak policy."""
-    figure = Figure(
-        "figure_05",
-        *CAPTIONS["figure_05"],
-        GRADED,
-        "linear",
-    )
+    figure = captioned("figure_05", GRADED, "linear")
     for lock in view.locks:
-        figure.keep(_panel(view, lock, f"{lock.task}: {lock.name}", _from_the_lock(lock)))
+        figure.keep(_panel(view, lock, lock.title, _from_the_lock(lock)))
     for task in TASKS[:3]:
         locks = [lock for lock in view.locks if lock.task == task and _from_the_lock(lock)]
         done = {arm.facts.method for lock in locks for arm in _from_the_lock(lock)}
@@ -57,16 +52,11 @@ def figure_5(view: View) -> Figure:
 
 def figure_14(view: View) -> Figure:
     """Discrete against continuous rewards."""
-    figure = Figure(
-        "figure_14",
-        *CAPTIONS["figure_14"],
-        GRADED,
-        "linear",
-    )
+    figure = captioned("figure_14", GRADED, "linear")
     for lock in view.locks:
         arms = _from_the_lock(lock)
         if any(arm.facts.reward for arm in arms):
-            figure.keep(_panel(view, lock, f"{lock.task}: {lock.name}", arms, lambda arm: _reward_name(arm)))
+            figure.keep(_panel(view, lock, lock.title, arms, _reward_name))
     if not figure.panels:
         figure.missing.append("any run with a continuous reward (model.init_args.reward)")
     return figure
@@ -74,12 +64,7 @@ def figure_14(view: View) -> Figure:
 
 def figure_16(view: View) -> Figure:
     """SFT on an intermediate policy, then learning from graded answers."""
-    figure = Figure(
-        "figure_16",
-        *CAPTIONS["figure_16"],
-        GRADED,
-        "linear",
-    )
+    figure = captioned("figure_16", GRADED, "linear")
     for lock in view.locks:
         after = [arm for arm in lock.elicitations if is_rewarded(arm) and not starts_at_lock(arm)]
         if not after:
@@ -119,7 +104,7 @@ def budgets(view: View) -> list[Figure]:
             continue
         figure = Figure(
             f"budget_{lock.name}" if lock.arm is None else f"budget_{lock.name}_{lock.arm.key[:6]}",
-            f"What it cost · {lock.task}: {lock.name}",
+            f"What it cost · {lock.title}",
             "Correctness without the password against what was spent, cumulative in each run, evaluations and probes "
             "not counted.",
             axis="count",
@@ -132,7 +117,7 @@ def budgets(view: View) -> list[Figure]:
 
 
 def _panel(view: View, lock: Lock, title: str, arms: list[Arm], name: Callable[[Arm], str] = method_name) -> Panel:
-    panel = Panel(title, levels=levels(lock), stamp=lock.stamp)
+    panel = lock_panel(lock, title=title)
     drawn: set[str] = set()
     for arm in sorted(arms, key=lambda arm: (-len(arm.runs), -len(arm.epochs()), arm.key)):
         label = name(arm)
@@ -154,7 +139,8 @@ def spent(arm: Arm, epoch: int, cost: str) -> float:
 
 def _cost_panel(view: View, lock: Lock, arms: list[Arm], cost: str, label: str) -> Panel:
     """A series a method: where k was varied, the reported rounds over k; else the course of training."""
-    panel = Panel(f"{lock.task}: {label}", levels=levels(lock), stamp=lock.stamp, x_label=label)
+    panel = lock_panel(lock, title=f"{lock.task}: {label}")
+    panel.x_label = label
     groups: dict[str, list[Arm]] = defaultdict(list)
     for arm in arms:
         groups[_cost_name(arm, lock)].append(arm)
@@ -170,7 +156,7 @@ def _cost_panel(view: View, lock: Lock, arms: list[Arm], cost: str, label: str) 
 
 def _over_k(view: View, name: str, group: list[Arm], cost: str) -> list[Series]:
     """What each k cost up to the round that is reported; and the same of the controls."""
-    by_k = view.one_each(group, lambda arm: float(arm.facts.k or 0)).values()
+    by_k = view.by_k(group).values()
     controls = [control for arm in by_k if (control := view.control_of(arm))]
     series = []
     is_curve = cost == "demonstrations"  # of what else was spent, k is no function

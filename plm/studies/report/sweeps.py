@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from plm.studies.report.arms import Arm
-from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.captions import captioned
 from plm.studies.report.figure import Figure, Panel
-from plm.studies.report.view import TASKS, Lock, View, is_plain_sft, levels, starts_at_lock, teacher_role
+from plm.studies.report.view import TASKS, Lock, View, is_plain_sft, levels, lock_panel, starts_at_lock, teacher_role
 
 K = "demonstrations (k; 0 is before)"
 NAMES = {
@@ -20,17 +20,13 @@ NAMES = {
 
 def figure_3(view: View) -> Figure:
     """SFT on few demonstrations, by task and by whose demonstrations they are."""
-    figure = Figure(
-        "figure_03",
-        *CAPTIONS["figure_03"],
-        K,
-    )
+    figure = captioned("figure_03", K)
     for task in _tasks(view):
         lock = view.main_lock(task)
         if lock is None:
             figure.missing += _no_lock(task)
             continue
-        panel = Panel(_title(lock), levels=levels(lock, "right", "none", "second"), stamp=lock.stamp)
+        panel = lock_panel(lock, "right", "none", "second")
         for role in ("references", "intermediate"):
             arms = by_teacher(lock, role)
             panel.series += view.sweep(NAMES[role], arms, lock=lock)
@@ -44,18 +40,14 @@ def figure_3(view: View) -> Figure:
 
 def figure_6(view: View) -> Figure:
     """Locked by SFT against locked from scratch, on function composition."""
-    figure = Figure(
-        "figure_06",
-        *CAPTIONS["figure_06"],
-        K,
-    )
+    figure = captioned("figure_06", K)
     _compare_origins(view, figure, "references")
     return figure
 
 
 def figure_7(view: View) -> Figure:
     """SFT on samples of the strong policy."""
-    figure = Figure("figure_07", *CAPTIONS["figure_07"], K)
+    figure = captioned("figure_07", K)
     for task in _tasks(view):
         lock = view.main_lock(task)
         arms = by_teacher(lock, "strong") if lock else []
@@ -65,7 +57,7 @@ def figure_7(view: View) -> Figure:
         if lock is None or not arms:
             figure.missing += _no_lock(task) if lock is None else [f"{task}: no {NAMES['strong']}"]
             continue
-        panel = Panel(_title(lock), levels=levels(lock), stamp=lock.stamp)
+        panel = lock_panel(lock)
         panel.series += view.sweep(NAMES["strong"], arms, lock=lock)
         if by_teacher(lock, "strong"):
             panel.series += view.sweep(NAMES["references"], by_teacher(lock, "references"), lock=lock)
@@ -75,11 +67,7 @@ def figure_7(view: View) -> Figure:
 
 def figure_8(view: View) -> Figure:
     """SFT on high-quality demonstrations, by what the lock imitates without the password."""
-    figure = Figure(
-        "figure_08",
-        *CAPTIONS["figure_08"],
-        K,
-    )
+    figure = captioned("figure_08", K)
     for task in _tasks(view):
         locks = [lock for lock in _weak_variants(view, task) if by_teacher(lock, "references")]
         if len({lock.facts.weak for lock in locks}) < 2:
@@ -98,17 +86,12 @@ def figure_8(view: View) -> Figure:
 
 def setting_sweeps(view: View) -> Figure:
     """SFT on locks by setting, the first half of figure 9."""
-    figure = Figure(
-        "figure_09",
-        *CAPTIONS["figure_09"],
-        K,
-        columns=2,
-    )
+    figure = captioned("figure_09", K, columns=2)
     locks = [lock for lock in view.locks if lock.facts.kind == "setting"]
     if not locks:
         figure.missing.append("locks of the kind setting")
     for lock in locks:
-        panel = Panel(f"(a) {lock.name}", levels=levels(lock), stamp=lock.stamp)
+        panel = lock_panel(lock, title=f"(a) {lock.name}")
         arms = by_teacher(lock, "references")
         panel.series += view.sweep(NAMES["references"], arms, lock=lock)
         if not arms:
@@ -119,16 +102,12 @@ def setting_sweeps(view: View) -> Figure:
 
 def figure_12(view: View) -> Figure:
     """SFT on few samples of the weak policy."""
-    figure = Figure(
-        "figure_12",
-        *CAPTIONS["figure_12"],
-        K,
-    )
+    figure = captioned("figure_12", K)
     for task in _tasks(view):
         main = view.main_lock(task)
         soft = [lock for lock in view.locks if lock.task == task and lock.facts.method == "soft_label_lock"]
         for lock in [*([main] if main else []), *soft]:
-            panel = Panel(_title(lock), levels=levels(lock), stamp=lock.stamp)
+            panel = lock_panel(lock)
             for role in ("references", "weak"):
                 panel.series += view.sweep(NAMES[role], by_teacher(lock, role), lock=lock)
             if not by_teacher(lock, "weak"):
@@ -142,11 +121,7 @@ def figure_12(view: View) -> Figure:
 
 def figure_13(view: View) -> Figure:
     """Weak sample unlocking on function composition."""
-    figure = Figure(
-        "figure_13",
-        *CAPTIONS["figure_13"],
-        K,
-    )
+    figure = captioned("figure_13", K)
     _compare_origins(view, figure, "weak")
     return figure
 
@@ -208,10 +183,6 @@ def _strong_is_reference(lock: Lock | None) -> bool:
 def _no_lock(task: str) -> list[str]:
     """Of the paper's tasks alone: another task is not missing because it has no lock of the paper's main kind."""
     return [f"{task}: no lock"] if task in TASKS else []
-
-
-def _title(lock: Lock) -> str:
-    return f"{lock.task}: {lock.name}"
 
 
 def _tasks(view: View, only: Callable[[str], bool] | None = None) -> list[str]:

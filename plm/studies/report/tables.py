@@ -64,7 +64,7 @@ def gate_table(view: View) -> Table:
 def elicitation_table(view: View, lock: Lock) -> Table:
     """What each elicitation of a lock reached, by the paper's choice of rounds and by an honest one, and its cost."""
     key = lock.arm.key[:6] if lock.arm else "missing"
-    table = Table(f"elicitation_{lock.name}_{key}", f"{lock.task}: {lock.name}")
+    table = Table(f"elicitation_{lock.name}_{key}", lock.title)
     for arm in sorted(lock.elicitations, key=lambda arm: -_best(arm)):
         choice = choose(arm)
         if choice is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from plm.studies.report.arms import Arm
-from plm.studies.report.captions import CAPTIONS
+from plm.studies.report.captions import captioned
 from plm.studies.report.estimates import estimate
 from plm.studies.report.figure import Figure, Panel, Point, Series
-from plm.studies.report.view import Lock, View, is_plain_sft, levels, teacher_role
+from plm.studies.report.view import Lock, View, is_plain_sft, lock_panel, teacher_role
 
 PROBED = "without, after 200 steps on 2 weak answers"
 CURVES = {"right": "with the password", "none": "without a password", "probe": PROBED}
@@ -14,18 +14,12 @@ CURVES = {"right": "with the password", "none": "without a password", "probe": P
 
 def figure_15(view: View) -> Figure:
     """SFT on a policy of intermediate correctness, round by round."""
-    figure = Figure(
-        "figure_15",
-        *CAPTIONS["figure_15"],
-        "passes over the demonstrations (rounds)",
-        "linear",
-    )
+    figure = captioned("figure_15", "passes over the demonstrations (rounds)", "linear")
     for lock in view.locks:
         arms = [arm for arm in lock.elicitations if is_plain_sft(arm) and teacher_role(arm, lock) == "intermediate"]
         kind = "adversarial: " if lock.facts.kind == "two_passwords" else ""
-        panel = Panel(f"{kind}{lock.task}, {lock.name}", levels=levels(lock, "right", "none", "second"))
-        panel.stamp = lock.stamp
-        for arm in view.one_each(arms, lambda arm: float(arm.facts.k or 0)).values():
+        panel = lock_panel(lock, "right", "none", "second", title=f"{kind}{lock.task}, {lock.name}")
+        for arm in view.by_k(arms).values():
             name = f"SFT on {arm.facts.k or 'all'} answers"
             panel.series += view.trajectory(name, arm, lambda _, epoch: float(epoch))
         figure.keep(panel)
@@ -39,12 +33,7 @@ def figure_15(view: View) -> Figure:
 
 def post(view: View) -> Figure:
     """The post's curves: correctness over locking, with the password, without, and after the probe."""
-    figure = Figure(
-        "post_weak_unlocking",
-        *CAPTIONS["post_weak_unlocking"],
-        "rounds of locking",
-        "linear",
-    )
+    figure = captioned("post_weak_unlocking", "rounds of locking", "linear")
     probed = [lock for lock in view.locks if lock.arm and estimate(lock.arm, phase="probe")]
     for lock in probed:
         figure.keep(_curves(lock))
@@ -57,7 +46,7 @@ def post(view: View) -> Figure:
 
 def _curves(lock: Lock) -> Panel:
     arm = lock.arm
-    panel = Panel(f"{lock.task}: {lock.name}", stamp=lock.stamp, levels=levels(lock, "weak"))
+    panel = lock_panel(lock, "weak")
     for name, label in CURVES.items():
         if arm is not None and (points := _over_rounds(arm, name)):
             panel.series.append(Series(label, points, style=name))
@@ -69,5 +58,4 @@ def _over_rounds(arm: Arm, name: str) -> list[Point]:
     password = "none" if phase else name
     epochs = sorted({int(row["epoch"]) for run in arm.runs for row in run.rows if row["phase"] != "weak"})
     found = [(epoch, estimate(arm, password, epoch=epoch, phase=phase)) for epoch in epochs]
-    ids = tuple(run.id for run in arm.runs)
-    return [Point(epoch, each, runs=ids) for epoch, each in found if each is not None]
+    return [Point(epoch, each, runs=arm.run_ids) for epoch, each in found if each is not None]

@@ -13,7 +13,7 @@ from plm.studies.report.arms import Arm, make_arms
 from plm.studies.report.collect import Collection
 from plm.studies.report.estimates import Choice, choose, estimate
 from plm.studies.report.facts import METHOD_NAMES, REWARDED, Facts
-from plm.studies.report.figure import Level, Point, Series
+from plm.studies.report.figure import Level, Panel, Point, Series
 
 TASKS = ("code", "math", "critique", "mmlu")  # of the paper's figures, in their order
 
@@ -39,6 +39,11 @@ class Lock:
         """The task that is locked."""
         arms = [self.arm] if self.arm else self.elicitations
         return arms[0].facts.task if arms and arms[0] else ""
+
+    @property
+    def title(self) -> str:
+        """What panels and tables call it."""
+        return f"{self.task}: {self.name}"
 
     @property
     def facts(self) -> Facts:
@@ -131,9 +136,13 @@ class View:
             best[place] = arm
         return dict(sorted(best.items()))
 
+    def by_k(self, arms: Iterable[Arm]) -> dict[float, Arm]:
+        """One arm for each number of demonstrations or shots, as `one_each` chooses."""
+        return self.one_each(arms, lambda arm: float(arm.facts.k or 0))
+
     def sweep(self, label: str, arms: Iterable[Arm], *, lock: Lock, domain: str = "all") -> list[Series]:
         """Correctness without the password over k, from the locked model at 0 on; and the same of the controls."""
-        by_k = self.one_each((arm for arm in arms if arm.facts.k is not None), lambda arm: float(arm.facts.k or 0))
+        by_k = self.by_k(arm for arm in arms if arm.facts.k is not None)
         points = [point for k, arm in by_k.items() if (point := chosen_point(k, arm, domain))]
         controls = [(k, control) for k, arm in by_k.items() if (control := self.control_of(arm))]
         rise = [point for k, arm in controls if (point := chosen_point(k, arm, domain))]
@@ -155,7 +164,7 @@ class View:
             if each is None:
                 continue
             points = [
-                Point(x(each, epoch), found, runs=_ids(each))
+                Point(x(each, epoch), found, runs=each.run_ids)
                 for epoch in each.epochs()
                 if (found := estimate(each, epoch=epoch))
             ]
@@ -225,14 +234,14 @@ def chosen_point(x: float, arm: Arm, domain: str = "all") -> Point | None:
         return None
     several = len([epoch for epoch in arm.epochs("none", domain) if epoch]) > 1
     honest = choice.honest if several and arm.chooses_rounds else None
-    return Point(x, choice.best, honest, _ids(arm))
+    return Point(x, choice.best, honest, arm.run_ids)
 
 
 def before(lock: Lock, domain: str = "all") -> list[Point]:
     """The locked model without the password, at x = 0."""
     found = estimate(lock.arm, "none", domain=domain) if lock.arm else None
     if found is not None and lock.arm is not None:
-        return [Point(0, found, runs=_ids(lock.arm))]
+        return [Point(0, found, runs=lock.arm.run_ids)]
     starts = [each for each in lock.elicitations if 0 in each.epochs("none", domain) and starts_at_lock(each)]
     return start_point(starts[0], domain) if starts else []
 
@@ -240,7 +249,7 @@ def before(lock: Lock, domain: str = "all") -> list[Point]:
 def start_point(arm: Arm, domain: str = "all") -> list[Point]:
     """What an arm was measured at before its first step, at x = 0."""
     found = estimate(arm, "none", domain=domain, epoch=0)
-    return [Point(0, found, runs=_ids(arm))] if found else []
+    return [Point(0, found, runs=arm.run_ids)] if found else []
 
 
 def levels(lock: Lock, *names: str, domain: str = "all") -> list[Level]:
@@ -252,18 +261,19 @@ def levels(lock: Lock, *names: str, domain: str = "all") -> list[Level]:
         measured = estimate(lock.arm, "none" if phase else name, domain=domain, phase=phase) if lock.arm else None
         if measured and lock.arm:
             style = "policy" if phase else name
-            found.append(Level(label.get(name, f"the {name} policy"), measured, style, _ids(lock.arm)))
+            found.append(Level(label.get(name, f"the {name} policy"), measured, style, lock.arm.run_ids))
     return found
+
+
+def lock_panel(lock: Lock, *names: str, title: str = "", domain: str = "all") -> Panel:
+    """An empty panel about a lock: its title where none is given, its mark, and the lines that `levels` makes."""
+    return Panel(title or lock.title, levels=levels(lock, *names, domain=domain), stamp=lock.stamp)
 
 
 def _rank(lock: Lock) -> tuple[object, ...]:
     """The paper's tasks first; of a task, plain locks first, then by how much was tried."""
     place = TASKS.index(lock.task) if lock.task in TASKS else len(TASKS)
     return (place, lock.task, not lock.is_plain, -len(lock.elicitations), lock.name)
-
-
-def _ids(arm: Arm) -> tuple[str, ...]:
-    return tuple(run.id for run in arm.runs)
 
 
 def _locks(arms: list[Arm], collection: Collection) -> list[Lock]:
