@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 CHUNK_ELEMENTS = 2**25  # logits worked on at once; at float32 128 MiB
 KEPT_ELEMENTS = 2**26  # logits kept for the backward pass, which has to compute the others again; at float32 256 MiB
-ON_CUDA = 8  # there a chunk is so many times larger: small products leave it idle
+ON_CUDA = 8  # there both are so many times larger: small products leave it idle
 
 
 def log_normalizers(
@@ -56,8 +56,9 @@ class _LogNormalizers(torch.autograd.Function):
             results.append(normalizers[-1])
             if targets_N is not None:
                 results[-1] = normalizers[-1] - logits_CV.gather(1, targets_N[chunk, None])[:, 0]
-            if any(ctx.needs_input_grad) and chunk.stop * size <= KEPT_ELEMENTS:
+            if any(ctx.needs_input_grad) and chunk.stop * size <= KEPT_ELEMENTS * _larger(hidden_ND):
                 ctx.kept[chunk.start] = logits_CV
+            del logits_CV  # before the next chunk's are made
         normalizers_N = torch.cat(normalizers)
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N, normalizers_N)
         return torch.cat(results)
@@ -82,14 +83,19 @@ class _LogNormalizers(torch.autograd.Function):
             lean_CV = by_logits_CV.to(ctx.kind)
             by_hidden_ND[chunk] = (lean_CV @ weight).to(hidden_ND.dtype)
             _add_product(by_weight_VD, lean_CV.mT, hidden_ND[chunk].to(ctx.kind))
+            del logits_CV, by_logits_CV, lean_CV
         by_bias = by_bias_V if by_bias_V is None else by_bias_V.to(bias_V.dtype)
         return by_hidden_ND, by_weight_VD.to(weight_VD.dtype), by_bias, None
 
 
 def _chunks(hidden_ND: Tensor, words: int) -> Iterator[slice]:
-    rows = max(1, CHUNK_ELEMENTS * (ON_CUDA if hidden_ND.is_cuda else 1) // words)
+    rows = max(1, CHUNK_ELEMENTS * _larger(hidden_ND) // words)
     for start in range(0, hidden_ND.shape[0], rows):
         yield slice(start, min(start + rows, hidden_ND.shape[0]))
+
+
+def _larger(hidden_ND: Tensor) -> int:
+    return ON_CUDA if hidden_ND.is_cuda else 1
 
 
 def _compute_type(hidden_ND: Tensor) -> torch.dtype:

@@ -1,5 +1,8 @@
+import weakref
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from plm.vocabulary import log_normalizers
 
@@ -70,8 +73,6 @@ def test_memory_is_a_chunk_not_all_positions(monkeypatch):
     """The largest array made has the elements of a chunk, or of the weight: never of all positions and words."""
     monkeypatch.setattr("plm.vocabulary.CHUNK_ELEMENTS", 300)
     monkeypatch.setattr("plm.vocabulary.KEPT_ELEMENTS", 0)
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     largest = [0]
 
     class Sizes(TorchDispatchMode):
@@ -84,3 +85,22 @@ def test_memory_is_a_chunk_not_all_positions(monkeypatch):
     with Sizes():
         log_normalizers(hidden, weight, None, torch.randint(100, (64,))).sum().backward()
     assert 300 <= largest[0] <= 400  # of all: 6,400
+
+
+def test_a_chunk_is_let_go_before_the_next_one_is_made(monkeypatch):
+    monkeypatch.setattr("plm.vocabulary.CHUNK_ELEMENTS", 300)
+    monkeypatch.setattr("plm.vocabulary.KEPT_ELEMENTS", 600)  # the first two of the forward pass are for the backward
+    made, most = [], [0]
+
+    class Alive(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor) and result.numel() == 300:
+                made.append(weakref.ref(result))
+            most[0] = max(most[0], len({x.data_ptr() for each in made if (x := each()) is not None}))
+            return result
+
+    hidden, weight = torch.randn(64, 4, requires_grad=True), torch.randn(100, 4, requires_grad=True)
+    with Alive():
+        log_normalizers(hidden, weight, None, torch.randint(100, (64,))).sum().backward()
+    assert len(made) > 40 and most[0] == 3  # those two and the one that is worked on

@@ -4,6 +4,7 @@ import torch
 
 from plm.callbacks import EvaluationCallback
 from tests.runs import (
+    ADAMW,
     EVALUATION,
     PROBE,
     REFERENCE,
@@ -18,6 +19,8 @@ from tests.runs import (
     weights,
     write,
 )
+
+LION = {"class_path": "plm.optim.Lion", "init_args": {"lr": 1.0e-3, "weight_decay": 0.01}}
 
 
 def same(left, right, **tolerance):
@@ -51,8 +54,11 @@ def test_training_is_bitwise_equal_with_and_without_callbacks(tmp_path):
     assert len(watched.read_results()) == 2 * 4 and not bare.read_results()
 
 
-def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch):
-    content = config(lock(base=source(dropout=0.2)), rounds=3, callbacks=[EVALUATION, PROBE])
+@pytest.mark.parametrize(("precision", "optimizer"), [("32-true", ADAMW), ("bf16-true", LION)])
+def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, monkeypatch, precision, optimizer):
+    """In bfloat16 the bits that Lion keeps beside the weights go on too."""
+    model = lock(base=source(dropout=0.2), optimizer=optimizer)
+    content = config(model, rounds=3, callbacks=[EVALUATION, PROBE], precision=precision)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     whole = fit(tmp_path / "a" / "run.yaml", content)
