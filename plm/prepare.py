@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plm.teacher.meter import Meter, Prices
     from plm.teacher.replies import Request
 
-TASKS = ("code", "critique")
+TASKS = ("code", "critique", "math-setting")
 _T = TypeVar("_T")
 
 
@@ -43,6 +43,10 @@ def run_prepare(args: Sequence[str]) -> int:
         from plm.prepare_critique import prepare_critique
 
         return prepare_critique(parsed)
+    if parsed.task == "math-setting":
+        from plm.prepare_math_setting import prepare_math_setting
+
+        return prepare_math_setting(parsed)
     return prepare_code(parsed)
 
 
@@ -98,6 +102,8 @@ def make(
     options: argparse.Namespace,
     teach: Callable[[Client, Checks, Meter], Made],
     show: Callable[[Mapping[str, Any], Sequence[Mapping[str, str]]], None],
+    *,
+    runs_programs: bool = True,
 ) -> int:
     """Has a teacher make data and writes them, one process at a time.
 
@@ -105,6 +111,7 @@ def make(
         options: The command line.
         teach: Does the work.
         show: Prints the report.
+        runs_programs: Whether programs are run, so that a compiler and a sandbox are needed.
     """
     from plm.files import exclusive_lock
     from plm.teacher.checks import Checks
@@ -115,7 +122,10 @@ def make(
     work = work_folder(options)
     client, meter = make_client(options), Meter(read_prices(options))
     with exclusive_lock(work / "lock", f"waiting for another process that works in {work}"):
-        made = teach(client, Checks(Store(work / "verdicts"), unsafe=options.unsafe), meter)
+        checks = Checks(Store(work / "verdicts"), unsafe=options.unsafe)
+        if runs_programs:
+            checks.prepare()
+        made = teach(client, checks, meter)
         report = {"model": options.model, "base_url": options.base_url, "output": str(options.output)}
         report |= made.report | {"unusable": made.unusable}
         rows = [one.as_row() for one in live(made.drafts)]
@@ -245,6 +255,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     code.add_argument("--competition", action="store_true", help="keep problems of competition level")
     _add_common(code, "plm.datamodules.CodeFiles", "a translation")
+    _add_unsafe(code)
     critique = tasks.add_parser(
         "critique", help="correct programs broken and explained", description="Breaks programs, and says what is wrong."
     )
@@ -252,11 +263,33 @@ def _make_parser() -> argparse.ArgumentParser:
         "--problems", required=True, help="problems with tests and correct C++ programs: what `plm prepare code` made"
     )
     _add_common(critique, "plm.datamodules.CritiqueFiles", "a broken program")
+    _add_unsafe(critique)
+    setting = tasks.add_parser(
+        "math-setting", help="MATH in Spanish with ASCII-Math", description="Translates MATH, and answers to it."
+    )
+    setting.add_argument(
+        "--math", default="EleutherAI/hendrycks_math", help="MATH: a data set of the hub (default: %(default)s), a "
+        "folder, or the file of the train problems",
+    )  # fmt: skip
+    setting.add_argument("--test", help="the file of the test problems, where --math is a file")
+    setting.add_argument(
+        "--configs", nargs="*", help="of the data set on the hub (default: its seven); none where it has a single one"
+    )
+    setting.add_argument(
+        "--answers", nargs="+", default=[], metavar="NAME=FOLDER",
+        help="answers to translate: a policy's name, and the folder of its samples (runs/samples_…)",
+    )  # fmt: skip
+    setting.add_argument(
+        "--samples", type=_count, default=1, help="answers of each policy to each problem (default: 1)"
+    )
+    setting.add_argument("--seed", type=int, default=0, help="the task's, which decides the splits (default: 0)")
+    setting.set_defaults(unsafe=False)  # no programs are run
+    _add_common(setting, "plm.datamodules.MathFiles", "a translation")
     return parser
 
 
 def _add_common(parser: argparse.ArgumentParser, reader: str, asked: str) -> None:
-    """What both tasks need to know."""
+    """What all tasks need to know."""
     add = parser.add_argument
     add("--output", type=Path, required=True, help=f"the file to write, .jsonl, for {reader}")
     add("--model", required=True, help="the teacher, as its endpoint names it")
@@ -274,7 +307,10 @@ def _add_common(parser: argparse.ArgumentParser, reader: str, asked: str) -> Non
     add("--timeout", type=_positive, default=180.0, help="seconds for one reply (default: 180)")
     add("--patience", type=_positive, default=600.0, help="seconds for which a failing request is tried (default: 600)")
     add("--work", type=Path, help="folder of replies and verdicts (default: OUTPUT.work)")
-    add("--unsafe", action="store_true", help="run programs without isolation where there is none")
+
+
+def _add_unsafe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--unsafe", action="store_true", help="run programs without isolation where there is none")
 
 
 def _count(text: str) -> int:

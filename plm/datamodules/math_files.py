@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from plm.datamodules.math_domains import GROUP_OF, LEVELS, NO_LEVEL, Domains, domain_of
 from plm.datamodules.math_source import MathSource
@@ -30,6 +30,7 @@ ELICIT_SHARE = 0.6
 """Of the test problems; the others are val."""
 
 Half = Literal["train", "test"]
+GivenSplit = Literal["weak", "lock", "elicit", "val"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,15 @@ class RenderingColumns:
     Args:
         problem: Column of the statement.
         solution: Column of a correct solution, which ends with the answer.
-        answers: Policy → column of what it answered in this setting: a text, or a list of texts.
+        answers: Policy → column of what it answered in this setting: a text, or a list of texts, which may be empty.
+        instruction: What the statement ends with, on a line of its own, in the language and notation of this setting;
+            nothing where it is empty. `MathDataModule`'s own is the same in every setting.
     """
 
     problem: str
     solution: str
     answers: Mapping[str, str] = field(default_factory=dict)
+    instruction: str = ""
 
 
 class MathFiles(MathSource):
@@ -64,6 +68,8 @@ class MathFiles(MathSource):
         answers: Policy → column of what it answered, such as `weak: weak_answer`.
         renderings: The problem in other settings, for a lock by setting (LCK-4): name → its columns. All settings of
             such a lock are named, also the one of `problem` and `solution`.
+        splits: Column that names each row's split (`weak`, `lock`, `elicit` or `val`); `path` then is one file of all
+            problems, such as `plm prepare math-setting` writes. Divided by chance where None.
     """
 
     template = "chat"
@@ -75,13 +81,17 @@ class MathFiles(MathSource):
         configs: Sequence[str] | None = CONFIGS,
         answers: Mapping[str, str] | None = None,
         renderings: Mapping[str, RenderingColumns] | None = None,
+        splits: str | None = None,
     ) -> None:
+        if splits is not None and test is not None:
+            raise PlmError(f"MathFiles: {path} names the split of each problem ({splits}), so that there is no test")
         self.path = path
         self.files = (path,) if test is None else (path, test)
         self.test = test
         self.configs = configs
         self.own = RenderingColumns("problem", "solution", answers or {})
         self.renderings = renderings or {}
+        self.splits = splits
 
     def load(self, seed: int, domains: Domains) -> Splits:
         """Reads both halves and splits each.
@@ -89,6 +99,8 @@ class MathFiles(MathSource):
         Raises:
             PlmError: If there is no such data, or a row is not as it must be; the text names file, row and column.
         """
+        if self.splits is not None:
+            return self._given(self.splits, domains)
         train, test = (self._problems(half, domains) for half in ("train", "test"))
         tested = {problem.group for problem in test}
         kept = [problem for problem in train if problem.group not in tested]
@@ -106,6 +118,23 @@ class MathFiles(MathSource):
             say(f"{unknown} {half} problems have no level: they are kept, in a domain of their own ({NO_LEVEL!r})")
         return problems
 
+    def _given(self, column: str, domains: Domains) -> Splits:
+        """The splits that the file names."""
+        splits: Splits = {name: [] for name in get_args(GivenSplit)}
+        for name, row in _numbered("row", read_rows(self.path, {**self._columns(), column: str})):
+            if row[column] not in splits:
+                raise row.error(column, f"is {row[column]!r}; it must be one of {', '.join(splits)}")
+            splits[row[column]].append(self._problem(row, name, domains))
+        self._check_empty(splits)
+        return splits
+
+    def rows(self) -> dict[str, Row]:
+        """All rows by the ids of their problems, as they were read: with the columns that no problem has."""
+        return {_id(row, name): row for half in get_args(Half) for name, row in self._rows(half)}
+
+    def _columns(self) -> dict[str, type]:
+        return {**COLUMNS, **{name: str for columns in self.renderings.values() for name in _texts(columns)}}
+
     def _check_empty(self, splits: Splits) -> None:
         for name, problems in splits.items():
             if not problems:
@@ -113,7 +142,7 @@ class MathFiles(MathSource):
 
     def _rows(self, half: Half) -> Iterator[tuple[str, Row]]:
         """Rows with a name that stays the same from run to run."""
-        columns = {**COLUMNS, **{name: str for columns in self.renderings.values() for name in _texts(columns)}}
+        columns = self._columns()
         path = Path(self.path).expanduser()
         if path.is_dir():
             found = _find_half(path, half)
@@ -141,14 +170,18 @@ class MathFiles(MathSource):
             raise row.error("solution", "has no \\boxed{} answer, so that nothing could be graded")
         prompt, reference, answers = _rendering(row, self.own)
         return Problem(
-            id=row["id"] if isinstance(row.get("id"), str) else name,
+            id=_id(row, name),
             prompt=prompt,
             domain=domain_of(row["type"], row["level"], domains),
             reference=reference,
-            group=normalized_text(prompt),
+            group=normalized_text(row["problem"]),
             answers=answers,
             renderings={setting: _rendering(row, columns) for setting, columns in self.renderings.items()},
         )
+
+
+def _id(row: Row, name: str) -> str:
+    return row["id"] if isinstance(row.get("id"), str) else name
 
 
 def _texts(columns: RenderingColumns) -> tuple[str, str]:
@@ -162,14 +195,15 @@ def _rendering(row: Row, columns: RenderingColumns) -> Rendering:
     if extract_answer(row[columns.solution]) is None:
         raise row.error(columns.solution, "ends with no answer that the grader reads")
     answers = {policy: _stored(row, column) for policy, column in columns.answers.items()}
-    return Rendering(row[columns.problem], row[columns.solution], answers)
+    statement = f"{row[columns.problem]}\n{columns.instruction}" if columns.instruction else row[columns.problem]
+    return Rendering(statement, row[columns.solution], answers)
 
 
 def _stored(row: Row, column: str) -> tuple[str, ...]:
     if column not in row:
         raise row.error(column, f"is missing; there are {', '.join(row)}")
     texts = [row[column]] if isinstance(row[column], str) else row[column]
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise row.error(column, "must be a text or a list of texts")
     return tuple(texts)
 

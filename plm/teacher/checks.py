@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from plm.graders.code import CodeGrader
@@ -41,17 +42,26 @@ class Checks:
     Args:
         store: Where verdicts are kept.
         unsafe: Whether to run programs without isolation where there is none.
-
-    Raises:
-        PlmError: If g++ is missing or there is no way to isolate programs.
     """
 
     def __init__(self, store: Store, *, unsafe: bool = False) -> None:
         self._store = store
+        self._unsafe = unsafe
         self._grader = CodeGrader(unsafe=unsafe)
-        self._grader.prepare()
-        self._python = PythonRunner(unsafe=unsafe)
         self._workers = len(os.sched_getaffinity(0))
+
+    def prepare(self) -> None:
+        """Finds what runs programs, which the first use does by itself: before anything is paid for.
+
+        Raises:
+            PlmError: If g++ is missing or there is no way to isolate programs.
+        """
+        self._grader.prepare()
+        _ = self._python
+
+    @cached_property
+    def _python(self) -> PythonRunner:
+        return PythonRunner(unsafe=self._unsafe)
 
     def verify(self, jobs: Sequence[tuple[str, tuple[IOTest, ...]]], progress: Callable[[int], None]) -> list[Verdict]:
         """Runs Python programs on the inputs of tests and compares what they write, as the grader of C++ does."""

@@ -51,6 +51,11 @@ class Counts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    @property
+    def answered(self) -> int:
+        """Replies, also those on disk: what is left when everything else is, may be what is refused each time."""
+        return self.fresh + self.cached
+
 
 @dataclass
 class Client:
@@ -140,7 +145,7 @@ class Client:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         refused = [reply.error for reply in replies.values() if reply.refused]
-        if len(refused) == len(requests) and not self.counts.fresh:
+        if len(refused) == len(requests) and not self.counts.answered:
             raise PlmError(f"{self.base_url} refuses every request: {refused[0]}")
         return replies
 
@@ -269,7 +274,7 @@ class _Work:
         if status in (400, 413, 422):
             with client._lock:
                 client.counts.refused += 1
-                hopeless = client.counts.refused >= _MOST_REFUSED and not client.counts.fresh
+                hopeless = client.counts.refused >= _MOST_REFUSED and not client.counts.answered
             if hopeless:
                 raise PlmError(f"{client.base_url} refuses every request: {said}")
             return Reply({}, error=said, refused=True)

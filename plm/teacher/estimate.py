@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from plm.datamodules.code_files.record import PublishedProblem
 from plm.records import Problem
 from plm.teacher.critique_prompts import break_prompt, draw_examples, is_short_enough
+from plm.teacher.math_setting import Told, ToldProblem
 from plm.teacher.prompts import kept_tests, shown_tests, solution_prompt, translation_prompt
 from plm.teacher.replies import Request
 
@@ -93,3 +94,24 @@ def estimate_critiques(
     prompt = sum(len(text) for text, _ in asked) / CHARACTERS_PER_TOKEN
     program = sum(len(one.reference) for _, one in asked) / CHARACTERS_PER_TOKEN
     return [Estimate("break", len(asked), prompt, program + CRITIQUE_TOKENS * len(asked))]
+
+
+def estimate_math_setting(
+    drafts: Sequence[ToldProblem], request: Callable[[str], Request], is_answered: Callable[[Request], bool]
+) -> list[Estimate]:
+    """Estimates the translations of problems and of answers as if all were good at once, as long as the originals.
+
+    Args:
+        drafts: The problems, with the answers to them.
+        request: Makes the request for a prompt.
+        is_answered: Whether a request's reply is on disk; those cost nothing.
+    """
+    answers = [answer for one in drafts for answer in one.answers]
+    steps: Mapping[str, Sequence[Told]] = {"translate": drafts, "translate answers": answers}
+    found = []
+    for name, texts in steps.items():
+        asked = [one.shown for one in texts if one.shown.is_short_enough and not is_answered(request(one.shown.prompt))]
+        prompt = sum(len(shown.prompt) for shown in asked)
+        completion = sum(len(text) for shown in asked for text in shown.texts.values())
+        found.append(Estimate(name, len(asked), prompt / CHARACTERS_PER_TOKEN, completion / CHARACTERS_PER_TOKEN))
+    return found

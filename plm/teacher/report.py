@@ -14,8 +14,9 @@ from plm.teacher.candidate import Candidate
 from plm.teacher.client import Client
 from plm.teacher.critique import Critique
 from plm.teacher.estimate import Estimate
+from plm.teacher.math_setting import ToldProblem
 from plm.teacher.meter import Meter, Prices
-from plm.teacher.teacher import live
+from plm.teacher.teacher import Draft, live
 
 WHY = {
     "competition": "of competition level",
@@ -33,6 +34,14 @@ WHY = {
     "no break": "the teacher's reply is not in the form asked for",
     "harmless": "the broken program passes all tests",
     "compile": "the broken program does not compile",
+    "too much": "problem or solution is too long to show",
+    "latex": "LaTeX is left in the translation",
+    "not Spanish": "the translation is not in Spanish",
+    "numbers": "the translation has lost or added numbers of the problem",
+    "steps": "the translation leaves steps out",
+    "answer": "the translation's final answer is not the original's, or cannot be read",
+    "copy": "in Spanish it says the same as a problem of another split",
+    "unanswered": "no answer of a policy is left, and a lock needs one",
 }
 _SHOWN = 3
 
@@ -54,9 +63,7 @@ def make_report(
     """
     kept = live(candidates)
     dropped = [{"id": id, "reason": reason, "detail": ""} for id, reason in left_out.items()]
-    dropped += [
-        {"id": one.problem.id, "reason": one.dropped, "detail": one.detail} for one in candidates if one.dropped
-    ]
+    dropped += [_why(one) for one in candidates if one.dropped]
     return {
         "read": read,
         "kept": len(kept),
@@ -77,7 +84,7 @@ def make_report(
 def make_critique_report(read: int, critiques: Sequence[Critique], client: Client, meter: Meter) -> dict[str, Any]:
     """Counts what happened to the problems whose programs were to be broken; `failed` says how the broken ones fail."""
     kept = live(critiques)
-    dropped = [{"id": one.problem.id, "reason": one.dropped, "detail": one.detail} for one in critiques if one.dropped]
+    dropped = [_why(one) for one in critiques if one.dropped]
     return {
         "read": read,
         "kept": len(kept),
@@ -86,6 +93,33 @@ def make_critique_report(read: int, critiques: Sequence[Critique], client: Clien
         **_spent(client, meter),
         "dropped": dropped,
     }
+
+
+def make_math_setting_report(drafts: Sequence[ToldProblem], client: Client, meter: Meter) -> dict[str, Any]:
+    """Counts what happened to the problems that were to be translated, and to the answers to those that are kept."""
+    kept = live(drafts)
+    dropped = [_why(one) for one in drafts if one.dropped]
+    answers = [answer for one in kept for answer in one.answers]
+    lost = [_why(one) | {"policy": one.policy} for one in answers if one.dropped]
+    return {
+        "read": len(drafts),
+        "kept": len(kept),
+        "kept_by_split": dict(Counter(one.split for one in kept)),
+        "with_pictures": sum(any(one.shown.pictures.values()) for one in kept),
+        "answers": {
+            "given": dict(Counter(one.policy for one in answers)),
+            "told": dict(Counter(one.policy for one in live(answers))),
+            "dropped_by_reason": dict(Counter(row["reason"] for row in lost).most_common()),
+            "dropped": lost,
+        },
+        "dropped_by_reason": dict(Counter(row["reason"] for row in dropped).most_common()),
+        **_spent(client, meter),
+        "dropped": dropped,
+    }
+
+
+def _why(one: Draft[Any]) -> dict[str, str]:
+    return {"id": one.problem.id, "reason": one.dropped, "detail": one.detail}
 
 
 def _spent(client: Client, meter: Meter) -> dict[str, Any]:
@@ -117,6 +151,16 @@ def print_report(report: Mapping[str, Any], unusable: Sequence[Mapping[str, str]
 def print_critique_report(report: Mapping[str, Any], unusable: Sequence[Mapping[str, str]]) -> None:
     """Prints a small table about broken programs, and the first replies that could not be used."""
     _print("broken programs and critiques", report, {f"  {key}": n for key, n in report["failed"].items()}, unusable)
+
+
+def print_math_setting_report(report: Mapping[str, Any], unusable: Sequence[Mapping[str, str]]) -> None:
+    """Prints a small table about translated problems, and the first replies that could not be used."""
+    rows = {f"  {split}": count for split, count in report["kept_by_split"].items()}
+    rows |= {"  with pictures, which stay as they are": report["with_pictures"]}
+    for policy, count in report["answers"]["given"].items():
+        told = report["answers"]["told"].get(policy, 0)
+        rows |= {f"answers of {policy}": count, f"answers of {policy}, translated": told}
+    _print("MATH in Spanish with ASCII-Math", report, rows, unusable)
 
 
 def _print(

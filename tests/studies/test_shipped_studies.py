@@ -39,7 +39,7 @@ def test_the_miniature_has_cells_of_every_figure():
     study = read_study(ROOT / "configs" / "studies" / "paper_mini.yaml")
     assert study.figures.keys() >= FIGURES and study.seeds == (0, 1, 2)
     full = read_study(ROOT / "configs" / "studies" / "paper.yaml")
-    assert full.figures.keys() >= FIGURES - {"9"}  # plm has no translated MATH
+    assert full.figures.keys() >= FIGURES
 
 
 def test_the_quick_part_of_the_miniature_is_planned(tmp_path, monkeypatch):
