@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from plm.studies.report.collect import collect
+from plm.studies.report.domains import over_domains
 from plm.studies.report.estimates import average, choose, estimate, halves_of, recovered, rise
 from plm.studies.report.tables import elicitation_table
 from plm.studies.report.view import View
@@ -64,8 +66,9 @@ def test_missing_completions_leave_the_means_and_a_wider_interval(planted):
     (arm,) = arms(planted)
     found = estimate(arm)
     assert found.value == pytest.approx(0.5)
-    within = math.sqrt(0.25 / (N - 1))  # the seeds agree, so that only problems are uncertain: t with 2 degrees
-    assert found.high - found.value == pytest.approx(4.3027 * within, rel=1e-3)
+    within = math.sqrt(0.25 / (N - 1))  # the seeds agree, so that only problems are uncertain
+    t = stats.t.ppf(0.975, 2 + (N - 1 - 2) / 2)  # half the way from the seeds' degrees of freedom to the problems'
+    assert found.high - found.value == pytest.approx(t * within)
     assert recovered(arm) == (None, "completions are missing")
 
 
@@ -127,6 +130,21 @@ def test_an_average_over_domains_has_the_papers_combined_error(planted):
     found = average(parts)
     assert found.value == pytest.approx(0.6)
     assert found.error == pytest.approx(math.hypot(parts[0].error, parts[1].error) / 2)  # App. B.1.4
+    assert found.high - found.value == pytest.approx(1.96 * found.error) and found.over == "problems"
+
+
+def test_a_seed_moves_all_domains_together(planted):
+    """Each domain's error over seeds is 0.025; of independent ones, the average's would be 0.025 / √2."""
+    for seed, share in ((0, 0.475), (1, 0.525)):
+        planted.elicit(planted.lock(seed=seed), {1: share}, domains={"arrays": share, "strings": share}, only="arrays")
+    (arm,) = arms(planted)
+    found = over_domains(arm, ["arrays", "strings"])
+    assert (found.value, found.over, found.seeds) == (pytest.approx(0.5), "problems and seeds", 2)
+    assert found.error == pytest.approx(0.025 / math.sqrt(2))  # the paper's
+    between, within = 0.025**2, 2 * 0.25 / (N - 1) / 4
+    satterthwaite = (between + within) ** 2 / (between**2 + within**2 / (2 * N - 1))
+    half = stats.t.ppf(0.975, 1 + (satterthwaite - 1) / 2) * math.sqrt(between + within)
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
 
 
 def test_the_control_stands_beside_the_same_elicitation_alone(planted):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plm.studies.report.arms import SAME, Arm
+from plm.studies.report.arms import SAME, Arm, last_row
 from plm.studies.report.captions import captioned
 from plm.studies.report.estimates import Estimate, average, choose, estimate
 from plm.studies.report.figure import Figure, Level, Panel, Point, Series
@@ -89,7 +89,10 @@ def over_domains(arm: Arm, domains: Sequence[str], password: str = "none", epoch
     """Average correctness on some domains, with the combined error of App. B.1.4; None where one is missing."""
     found = [estimate(arm, password, domain=domain, epoch=epoch) for domain in domains]
     known = [each for each in found if each is not None]
-    return average(known) if len(known) == len(domains) else None
+    rows = [[last_row(run, password, domain, epoch) for domain in domains] for run in arm.runs]
+    shares = [[float(row["correct"]) for row in each if row is not None] for each in rows]
+    by_seed = [sum(each) / len(each) for each in shares if len(each) == len(domains)]
+    return average(known, by_seed) if known and len(known) == len(domains) else None
 
 
 def _averages(view: View, lock: Lock, title: str) -> Panel:

@@ -14,15 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy import stats
 
 from plm.studies.counts import share_interval
 from plm.studies.report.arms import Arm, completions_file, last_row, rows_of
 from plm.studies.report.collect import Row, Run
 from plm.studies.statistics import (
-    LEVEL,
     Interval,
     Scores,
+    between_and_within,
     combined_error,
     correctness_interval,
     difference_interval,
@@ -98,19 +97,31 @@ def _from_rows(rows: Sequence[Row]) -> Estimate:
     if len(rows) == 1:
         interval = share_interval(round(value * n), n)
         return Estimate(value, math.sqrt(within), interval.low, interval.high, "problems", 1, n)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(rows) - 1)) * math.sqrt(error**2 + within)
+    half = between_and_within(error**2, len(rows), within, n)
     return Estimate(value, error, max(0.0, value - half), min(1.0, value + half), "problems and seeds", len(rows), n)
 
 
-def average(estimates: Sequence[Estimate]) -> Estimate | None:
-    """Mean over domains, with the combined error of App. B.1.4 of the paper; the interval is 1.96 of these."""
+def average(estimates: Sequence[Estimate], by_seed: Sequence[float] = ()) -> Estimate | None:
+    """Mean over domains, with the combined error of App. B.1.4 of the paper.
+
+    Over several seeds the interval is of the averages seed by seed, since a seed moves all domains together, and of the
+    problems, which the seeds share; Satterthwaite's degrees of freedom.
+
+    Args:
+        estimates: One a domain.
+        by_seed: The average of each seed; fewer than two where it is not known.
+    """
     if not estimates:
         return None
     value = float(np.mean([each.value for each in estimates]))
     error = combined_error([each.error for each in estimates])
     half = 1.96 * error
-    over = "problems and seeds" if estimates[0].seeds > 1 else "problems"
+    if len(by_seed) > 1:
+        within = sum(each.value * (1 - each.value) / max(each.n - 1, 1) for each in estimates) / len(estimates) ** 2
+        between = mean_and_error(by_seed)[1] ** 2
+        half = between_and_within(between, len(by_seed), within, sum(each.n for each in estimates))
     seeds, n = min(each.seeds for each in estimates), sum(each.n for each in estimates)
+    over = "problems and seeds" if seeds > 1 else "problems"
     return Estimate(value, error, max(0.0, value - half), min(1.0, value + half), over, seeds, n)
 
 

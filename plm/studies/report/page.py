@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +52,7 @@ class Parts(NamedTuple):
         budgets: What it cost, a figure for each lock.
         gate_matrix: Its table.
         elicitations: A table for each lock.
+        comparisons: Method against method, a table for each of these locks.
         failures: Its table.
         provenance: Its table.
         readings: Completions to read.
@@ -63,6 +64,7 @@ class Parts(NamedTuple):
     budgets: Sequence[Drawn]
     gate_matrix: Table
     elicitations: Sequence[Table]
+    comparisons: Sequence[Table]
     failures: Table
     provenance: Table
     readings: Sequence[Reading]
@@ -94,9 +96,9 @@ def _sections(view: View, parts: Parts) -> list[tuple[str, str, str]]:
     """Key, title and content of each."""
     paper = f'<p class="lead">{text(INTERVALS)}</p>' + "".join(map(_figure, parts.paper))
     tried = [
-        _figure(drawn) + f'<div class="box scroll">{_table(table)}</div>'
-        for drawn, table in _paired(parts.everything, parts.elicitations)
-    ]
+        _figure(drawn) + f'<div class="box scroll">{_table(table)}</div>' + _comparison(against)
+        for drawn, table, against in zip(parts.everything, parts.elicitations, parts.comparisons, strict=True)
+    ]  # they were made in the same order, for locks with an elicitation
     return [
         ("summary", "Summary", _summary(view)),
         ("gate", "Gate", _gate(view, parts)),
@@ -237,9 +239,11 @@ def _figure(drawn: Drawn) -> str:
 
 
 def _control_note(figure: Figure) -> list[str]:
-    has = any(series.is_control for panel in figure.panels for series in panel.series)
-    shows_elicitation = figure.key not in ("gate", "post_weak_unlocking")
-    return [] if has or not shows_elicitation else ["No control arm was run for what this figure shows."]
+    without = [panel.title for panel in figure.panels if not any(series.is_control for series in panel.series)]
+    if not without or figure.key == "gate":
+        return []
+    what = "what this figure shows" if len(without) == len(figure.panels) else "; ".join(without)
+    return [f"No control arm was run for {what}."]
 
 
 def _alternative(figure: Figure) -> str:
@@ -268,6 +272,16 @@ def _cell(record: Mapping[str, object], column: str, is_words: bool) -> str:
     if column == "method" and record.get("stamp"):
         below += '<br><span class="badge unverified">unverified</span>'
     return f"<td{_words(is_words)}>{text(value)}{below}</td>"
+
+
+def _comparison(table: Table) -> str:
+    """Method against method, folded; nothing where there is only one."""
+    if not table.records:
+        return ""
+    return (
+        f"<details><summary>which method is better, in paired tests</summary>"
+        f'<p class="says">{text(table.about)}</p><div class="box scroll">{_table(table)}</div></details>'
+    )
 
 
 def _words(are: bool) -> str:
@@ -359,8 +373,3 @@ def _badge(verdict: str) -> str:
 
 def _nothing(what: str) -> str:
     return f'<div class="missing"><b>Nothing to show:</b> {text(what)}</div>'
-
-
-def _paired(drawn: Iterable[Drawn], tables: Iterable[Table]) -> Iterable[tuple[Drawn, Table]]:
-    """Each lock's figure with its table: they were made in the same order, for locks with an elicitation."""
-    return zip(drawn, tables, strict=True)

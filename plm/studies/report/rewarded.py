@@ -143,7 +143,7 @@ def _cost_panel(view: View, lock: Lock, arms: list[Arm], cost: str, label: str) 
     panel.x_label = label
     groups: dict[str, list[Arm]] = defaultdict(list)
     for arm in arms:
-        groups[_cost_name(arm, lock)].append(arm)
+        groups[method_group(arm, lock)].append(arm)
     for name, group in sorted(groups.items()):
         if not is_rewarded(group[0]):
             panel.series += _over_k(view, name, group, cost)
@@ -174,15 +174,15 @@ def _over_k(view: View, name: str, group: list[Arm], cost: str) -> list[Series]:
     return series
 
 
-def _cost_name(arm: Arm, lock: Lock) -> str:
-    """Method and whose answers: what the curves of a cost are told apart by."""
+def method_group(arm: Arm, lock: Lock) -> str:
+    """Method and whose answers: what curves of costs and comparisons of methods are told apart by."""
     if is_rewarded(arm):
         return method_name(arm) if starts_at_lock(arm) else f"{method_name(arm)} after SFT"
     if arm.facts.shots:
         return "few-shot"
     parts = [method_name(arm)]
     parts += [role] if (role := teacher_role(arm, lock)) != "references" else []
-    parts += ["one domain"] if arm.facts.domains else []
+    parts += [f"{', '.join(arm.facts.domains)} alone"] if arm.facts.domains else []
     parts += [] if starts_at_lock(arm) else ["second stage"]
     return ", ".join(parts)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from plm.files import write_bytes_atomic, write_text_atomic
 from plm.studies.report import domains, overview, rewarded, sweeps, training
 from plm.studies.report.collect import Collection, collect
+from plm.studies.report.comparisons import comparison_table
 from plm.studies.report.drawing import draw
 from plm.studies.report.figure import Figure
 from plm.studies.report.page import Drawn, Parts, page
@@ -82,6 +83,7 @@ def write_report(paths: Sequence[Path], output: Path) -> Collection:
     paper = [_draw(_with_unfinished(view, number, make(view.part(number))), output) for number, make in PAPER.items()]
     everything = overview.everything(view)
     elicitations = [elicitation_table(view, lock) for lock in view.locks if lock.elicitations]
+    comparisons = [comparison_table(lock) for lock in view.locks if lock.elicitations]
     parts = Parts(
         paper,
         _draw(overview.gates(view), output),
@@ -89,11 +91,19 @@ def write_report(paths: Sequence[Path], output: Path) -> Collection:
         [_draw(figure, output) for figure in rewarded.budgets(view)],
         gate_table(view),
         elicitations,
+        comparisons,
         failures_table(view),
         provenance_table(view),
         readings(view),
     )
-    for table in (parts.gate_matrix, *elicitations, parts.failures, parts.provenance, evaluations_table(view)):
+    for table in (
+        parts.gate_matrix,
+        *elicitations,
+        *comparisons,
+        parts.failures,
+        parts.provenance,
+        evaluations_table(view),
+    ):
         _write_table(table, output / "tables")
     write_text_atomic(output / "index.html", page(view, parts))
     return collection

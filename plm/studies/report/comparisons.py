@@ -1,0 +1,137 @@
+"""Which method is better? Paired tests between the methods that were tried on a lock.
+
+A method is represented by the arm and the round that are best on one half of the problems; it is compared on the other
+half, so that having more arms to choose from is no advantage.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from plm.studies.counts import paired_gap_interval
+from plm.studies.report.arms import Arm, last_row
+from plm.studies.report.estimates import estimate, halves_of, stacked
+from plm.studies.report.overview import arm_label
+from plm.studies.report.rewarded import method_group
+from plm.studies.report.tables import Table
+from plm.studies.report.view import Lock
+from plm.studies.statistics import Interval, difference_interval, holm
+
+ABOUT = (
+    "Each method by the arm and the round that are best on one half of the problems, compared on the other half, "
+    "problem by problem and seed by seed. p is that of no difference, also corrected (Holm) for the number of "
+    "comparisons here."
+)
+
+
+class Candidate(NamedTuple):
+    """What represents a method.
+
+    Attributes:
+        method: Its name.
+        arm: The arm.
+        epoch: After which round.
+        correct: On the half of the problems that chose it.
+    """
+
+    method: str
+    arm: Arm
+    epoch: int
+    correct: float
+
+
+class Comparison(NamedTuple):
+    """Two methods on the same problems and seeds.
+
+    Attributes:
+        left: The one that was better on the half that chose.
+        right: The other.
+        difference: By how much `left` is better on the other half.
+        p: Of no difference, two-sided.
+        left_correct: Of `left`, on the problems and seeds that both were measured on.
+        right_correct: Of `right`.
+        seeds: In common.
+        n: Problems in common.
+    """
+
+    left: Candidate
+    right: Candidate
+    difference: Interval
+    p: float
+    left_correct: float
+    right_correct: float
+    seeds: int
+    n: int
+
+
+def comparison_table(lock: Lock) -> Table:
+    """Every pair of methods that were tried on a lock; empty where there is only one."""
+    key = lock.arm.key[:6] if lock.arm else "missing"
+    table = Table(f"comparison_{lock.name}_{key}", f"{lock.task}: {lock.name}, method against method", about=ABOUT)
+    pairs = itertools.combinations(representatives(lock), 2)
+    found = [result for pair in pairs if (result := compare(*pair)) is not None]
+    for each, p_holm in zip(found, holm([each.p for each in found]), strict=True):
+        table.records.append({
+            "lock": lock.name, "task": lock.task, "stamp": lock.stamp,
+            "method": each.left.method, "arm": _where(each.left, lock), "correct": each.left_correct,
+            "than": each.right.method, "than_arm": _where(each.right, lock), "than_correct": each.right_correct,
+            "difference": each.difference.value, "difference_low": each.difference.low,
+            "difference_high": each.difference.high, "interval_over": each.difference.over,
+            "p": each.p, "p_holm": p_holm, "seeds": each.seeds, "n": each.n,
+        })  # fmt: skip
+    table.shown = {
+        "method": "method", "arm": "its best", "correct": "correct", "than": "against", "than_arm": "its best",
+        "than_correct": "correct", "difference [difference_low, difference_high]": "difference", "p": "p",
+        "p_holm": "p (Holm)", "seeds": "seeds", "n": "problems",
+    }  # fmt: skip
+    return table
+
+
+def representatives(lock: Lock) -> list[Candidate]:
+    """The best arm and round of each method on the half of the problems that chooses, the best method first."""
+    best: dict[str, Candidate] = {}
+    for arm in lock.elicitations:
+        for each in _candidates(method_group(arm, lock), arm):
+            if each.method not in best or each.correct > best[each.method].correct:
+                best[each.method] = each
+    return sorted(best.values(), key=lambda each: (-each.correct, each.method))
+
+
+def _candidates(method: str, arm: Arm) -> Iterable[Candidate]:
+    """The rounds that may be reported; none where completions are missing."""
+    epochs = [epoch for epoch in arm.epochs() if epoch > 0] or arm.epochs()
+    for epoch in epochs if arm.chooses_rounds else epochs[-1:]:
+        halves = halves_of(arm, "none", epoch)
+        found = estimate(arm, epoch=epoch, only=halves[0]) if halves else None
+        if found is not None:
+            yield Candidate(method, arm, epoch, found.value)
+
+
+def compare(left: Candidate, right: Candidate) -> Comparison | None:
+    """Two methods on the seeds and problems that both were measured on; None where these are too few."""
+    halves = halves_of(left.arm, "none", left.epoch)
+    seeds = sorted({run.seed for run in left.arm.runs} & {run.seed for run in right.arm.runs})
+    if halves is None or not seeds:
+        return None
+    groups = [
+        [(run, last_row(run, "none", epoch=each.epoch)) for run in each.arm.runs if run.seed in seeds]
+        for each in (left, right)
+    ]
+    stacks = stacked(groups, halves[1])
+    if stacks is None:
+        return None
+    first, second = stacks
+    difference, p = difference_interval(first, second)
+    if len(first) == 1:  # keeps a width where few problems differ, unlike the bootstrap
+        difference = paired_gap_interval(first[0], second[0])
+    means = (float(first.mean()), float(second.mean()))
+    return Comparison(left, right, difference, p, *means, len(first), first.shape[1])
+
+
+def _where(candidate: Candidate, lock: Lock) -> str:
+    """The arm, and the round where there was a choice."""
+    several = candidate.arm.chooses_rounds and len([epoch for epoch in candidate.arm.epochs() if epoch > 0]) > 1
+    name = arm_label(candidate.arm, lock)
+    return f"{name}, round {candidate.epoch}" if several else name
