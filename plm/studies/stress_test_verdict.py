@@ -29,6 +29,7 @@ from plm.studies.statistics import (
     correctness_interval,
     detectable_gap,
     difference_interval,
+    holm,
     recovered_interval,
     select_and_report,
 )
@@ -174,17 +175,27 @@ def judge(
         chosen_on=len(chosen_on),
         reported_on=len(reported_on),
         seeds=max((len(each.scores) for points in methods.values() for each in points.values()), default=1),
-        missed=detectable_gap(1, base.size, (float(base.sum()) + 1) / (base.size + 2), 0.0),
+        missed=_missed(base, None if best is None else methods[best][picked[best]].scores[:, reported_on]),
     )
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number: the chance of any false finding stays below the level (Holm 1979)."""
-    result, highest = [0.0] * len(values), 0.0
-    for rank, index in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
-        highest = max(highest, min(1.0, values[index] * (len(values) - rank)))
-        result[index] = highest
-    return result
+def _missed(base: Scores, best: Scores | None) -> float:
+    """The gain that would probably have been found (power 80 %): by as many seeds as the best method had.
+
+    Its seeds differ by as much as they were seen to; the model as it is has no seeds.
+
+    Args:
+        base: The model as it is, shape (1, N).
+        best: The best method, shape (S, N); None where nothing was measured.
+    """
+    problems = base.shape[1]
+    correct = (float(base.sum()) + 1) / (problems + 2)
+    if best is None or len(best) == 1:
+        return detectable_gap(1, problems, correct, 0.0)
+    by_seed = best.mean(1)
+    sampled = float((by_seed * (1 - by_seed)).mean()) / problems  # what problems alone make them differ
+    between = math.sqrt(max(0.0, float(by_seed.var(ddof=1)) - sampled))
+    return detectable_gap(len(best), problems, correct, between / math.sqrt(2))  # of one side, not of both
 
 
 def _choose(points: Mapping[Point, Measured], places: Sequence[int]) -> Point:

@@ -11,9 +11,10 @@ from plm.cli import run
 from plm.errors import PlmError
 from plm.runs import RunFolder
 from plm.studies.counts import paired_gap_interval, share_interval
+from plm.studies.statistics import holm
 from plm.studies.stress_test_battery import LARGE, Setting, battery, find_task, shown
 from plm.studies.stress_test_report import print_verdict
-from plm.studies.stress_test_verdict import Measured, Point, holm, judge
+from plm.studies.stress_test_verdict import Measured, Point, judge
 from tests.runs import config, fit, lock, sft
 
 COST = {"demonstrations": 0.0, "graded": 0.0, "optimizer_steps": 0.0, "seconds": 0.0}
@@ -84,6 +85,9 @@ def test_several_seeds_are_generalised_over():
     verdict = judge(drawn(rng, 0.1), None, {("x", "x"): {Point(1, 0): three}}, IDS)
     assert verdict.seeds == 3 and verdict.best.gain.over == "problems and seeds"
     assert verdict.best.gain.low < 0  # three seeds that differ so much prove nothing
+    assert verdict.missed > 0.5  # and would miss what is large
+    alike = measured(np.stack([drawn(rng, 0.5).scores[0] for _ in range(3)]))
+    assert judge(drawn(rng, 0.1), None, {("x", "x"): {Point(1, 0): alike}}, IDS).missed < 0.2
 
 
 def test_what_is_told_fits_into_80_columns(capsys, monkeypatch):
