@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,14 +43,15 @@ def contents(endpoint):
     return Counter(json.dumps(body, sort_keys=True) for _, body in endpoint.answered)
 
 
-@pytest.fixture
-def done(serve, tmp_path):
-    endpoint = serve(teach)
-    assert run(command(tmp_path, endpoint.url, "--price-prompt", 2, "--price-completion", 8)) == 0
-    return endpoint, tmp_path
+@pytest.fixture(scope="module")
+def done(serve_longer, tmp_path_factory):
+    """The command, run once: its endpoint and folder."""
+    folder, endpoint = tmp_path_factory.mktemp("done"), serve_longer(teach)
+    assert run(command(folder, endpoint.url, "--price-prompt", 2, "--price-completion", 8)) == 0
+    return endpoint, folder
 
 
-def test_from_files_to_a_file(done, capsys):
+def test_from_files_to_a_file(done):
     endpoint, folder = done
     rows = {row["id"]: row for row in rows_of(folder / "code.jsonl")}
     assert sorted(rows) == sorted(KEPT)
@@ -93,8 +95,8 @@ def test_what_is_made_is_a_task(done):
     assert len(problems["mbpp-8"].answers["teacher"]) == 2
 
 
-def test_the_same_command_again_asks_nobody(done, capsys):
-    endpoint, folder = done
+def test_the_same_command_again_asks_nobody(done, tmp_path, capsys):
+    endpoint, folder = done[0], Path(shutil.copytree(done[1], tmp_path / "again"))
     before, asked = (folder / "code.jsonl").read_bytes(), len(endpoint.asked)
     assert run(command(folder, "http://127.0.0.1:9/v1")) == 0
     assert (folder / "code.jsonl").read_bytes() == before and len(endpoint.asked) == asked

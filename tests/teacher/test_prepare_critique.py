@@ -16,7 +16,7 @@ from plm.cli import run
 from plm.datamodules import CritiqueFiles
 from tests.killing import Killer
 from tests.teacher.broken_lesson import KEPT, critique, teach, write_problems
-from tests.teacher.server import Endpoint, failed, said
+from tests.teacher.server import failed, said
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,15 +32,11 @@ def report_of(folder, output="critiques.jsonl"):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(serve_longer, tmp_path_factory):
     """The command, run once: its endpoint and folder."""
-    pytest.importorskip("openai")
-    folder, endpoint = tmp_path_factory.mktemp("done"), Endpoint(teach)
-    try:
-        assert run(command(folder, endpoint.url, "--price-prompt", 2, "--price-completion", 8)) == 0
-        yield endpoint, folder
-    finally:
-        endpoint.close()
+    folder, endpoint = tmp_path_factory.mktemp("done"), serve_longer(teach)
+    assert run(command(folder, endpoint.url, "--price-prompt", 2, "--price-completion", 8)) == 0
+    return endpoint, folder
 
 
 def test_from_a_file_to_a_file(done):
