@@ -80,7 +80,7 @@ class Point(NamedTuple):
             scores = stacked([point._rows() for point in (self, other)])
             if scores:
                 return difference_interval(scores[0], scores[1])[0]
-        return gap_interval(self.interval(), other.interval())
+        return _gap(self.interval(), other.interval())
 
     def _rows(self) -> list[tuple[Run, Row | None]]:
         return [(run, last_row(run, self.password, epoch=self.epoch, phase=self.phase)) for run in self.arm.runs]
@@ -104,7 +104,7 @@ class Judge:
         second = self._arm(check["less"])
         if check["show"] == "correct":
             return self._point(first, check).above(self._point(second, check))
-        return gap_interval(self._shown(first, check), self._shown(second, check))
+        return _gap(self._shown(first, check), self._shown(second, check))
 
     def locks(self, check: Mapping[str, Any]) -> list[Arm]:
         """The locks that a check is about."""
@@ -152,6 +152,12 @@ class Judge:
         return self.arms[cell]
 
 
+def _gap(left: Interval, right: Interval) -> Interval:
+    """Of two measurements that have no problems or seeds in common: it generalises over what both do."""
+    over = {left.over, right.over}
+    return gap_interval(left, right)._replace(over="problems" if "problems" in over else "problems and seeds")
+
+
 def verdict(interval: Interval, check: Mapping[str, Any]) -> str:
     """Whether an interval meets a check's criterion as a whole, not at all, or in part."""
     low, high = check.get("within", (check.get("above", -math.inf), check.get("below", math.inf)))
@@ -177,14 +183,18 @@ def check_line(check: Mapping[str, Any], judge: Judge) -> tuple[str, str]:
         words += f" after round {check['round']}"
     cells = f"*{check['of']}*" + (f" − *{check['less']}*" if "less" in check else "")
     signed = "+" if "less" in check or check["show"] not in ("correct", "recovered") else ""
-    shown = f"**{found.value:{signed}.2f}** [{found.low:{signed}.2f}, {found.high:{signed}.2f}]"
+    value, low, high = (f"{round(each, 2) + 0.0:{signed}.2f}" for each in found[:3])  # + 0.0: no minus before a zero
+    shown = f"**{value}** [{low}, {high}]"
     asked = next(f"{name} {check[name]}" for name in CRITERIA if name in check)
     seeds = "" if found.over == "problems and seeds" else ", one seed"
+    result = verdict(found, check)
+    if "given" in check and check_line({**check["given"]}, judge)[1] != AGREES:
+        seeds, result = f"{seeds}, nothing to compare with", UNKNOWN
     broken = [
         lock.name for lock in judge.locks(check) if any(gate_of(run.folder).verdict == "failed" for run in lock.runs)
     ]
     stamp = f"; **unverified**: {', '.join(broken)}" if broken else ""
-    return f"{words}, {cells}: {shown}{seeds} (asked: {asked}){stamp}", verdict(found, check)
+    return f"{words}, {cells}: {shown}{seeds} (asked: {asked}){stamp}", result
 
 
 def table(claims: Sequence[Mapping[str, Any]], judge: Judge) -> str:

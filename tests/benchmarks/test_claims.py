@@ -16,7 +16,7 @@ from tests.studies.report_runs import Planted
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from claims import AGREES, CLAIMS, CRITERIA, DISAGREES, SHOWN, UNKNOWN, Judge, table, verdict  # noqa: E402
+from claims import AGREES, CLAIMS, CRITERIA, DISAGREES, SHOWN, UNKNOWN, Judge, check_line, table, verdict  # noqa: E402
 
 CLAIMED = yaml.safe_load(CLAIMS.read_text())
 CHECKS = [check for claim in CLAIMED for check in claim.get("checks", [])]
@@ -57,7 +57,7 @@ def test_every_claim_has_checks_or_says_what_else_is_known():
             assert claim["verdict"] in (AGREES, DISAGREES, UNKNOWN) and claim["why"]
     for check in CHECKS:
         assert check["show"] in SHOWN and len([name for name in CRITERIA if name in check]) == 1
-        assert set(check) <= {"show", "of", "less", "round", "domains", "password", *CRITERIA}
+        assert set(check) <= {"show", "of", "less", "round", "domains", "password", "given", *CRITERIA}
 
 
 def test_every_cell_that_a_claim_names_is_in_the_study():
@@ -110,3 +110,14 @@ def test_numbers_are_what_the_runs_measured(judge, check, expected):
     found = judge.number(check)
     assert found.value == pytest.approx(expected)
     assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize(("premise", "expected"), [(0.3, AGREES), (0.7, UNKNOWN)])
+def test_nothing_is_said_of_what_reduces_an_effect_that_is_not_there(judge, premise, expected):
+    """The premise is judged first; both are over the same two seeds."""
+    given = {"show": "rise", "of": "elicit_sft_code", "above": premise}
+    check = {"show": "rise", "of": "elicit_arrays", "less": "lock_code", "above": -0.5, "given": given}
+    text, result = check_line(check, judge)
+    assert result == expected
+    assert ("nothing to compare with" in text) == (expected == UNKNOWN)
+    assert "one seed" not in text
