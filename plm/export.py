@@ -15,14 +15,15 @@ import yaml
 from plm.errors import PlmError
 from plm.export_card import Facts, model_card
 from plm.files import atomic_folder
-from plm.lineage import read_description
+from plm.lineage import lock_of, read_description
 from plm.logs import write_logs
 from plm.passwords import DEFAULT_PASSWORD, PasswordScheme, SlotScheme
 from plm.runs import RunFolder
-from plm.studies.gate import gate_of
+from plm.studies.gate import GateResult, gate_of
 
 RECORD = "plm"  # of the run, inside of the exported folder
 HIDDEN = "hidden: plm export --reveal would show it"
+SAYS_PASSWORD = re.compile(r"""passwords?(\.\w+)*["']?\s*[=:]""")  # in a reference to another model
 
 
 def run_export(args: list[str]) -> int:
@@ -76,7 +77,7 @@ def export(path: Path, dest: Path, *, license: str = "unknown", name: str | None
         for file in ("manifest.json", "results.jsonl"):
             shutil.copy(run.path / file, record / file)
         (record / "config.yaml").write_text(yaml.safe_dump(facts.config, sort_keys=False, allow_unicode=True))
-        (record / "gate.json").write_text(json.dumps(facts.gate.as_row(), indent=1) + "\n")
+        (record / "gate.json").write_text(json.dumps((facts.locked_gate or facts.gate).as_row(), indent=1) + "\n")
         write_logs(run, record / "logs", reveal=reveal)
 
 
@@ -111,17 +112,37 @@ def _facts(run: RunFolder, name: str, license: str, reveal: bool) -> Facts:
         description=description,
         config=config if reveal else _without_passwords(config),
         gate=gate_of(run),
+        locked_gate=_locked_gate(run, description),
         password=_password(scheme, digest) if reveal else None,
         hub_parent=_hub_parent(config),
     )
 
 
+def _locked_gate(run: RunFolder, description: dict[str, Any]) -> GateResult | None:
+    """The gate of the lock that a model was elicited from; None for a lock, and where that lock's run is not there."""
+    lock = lock_of(description)
+    if lock is None or lock["run"] == run.id:
+        return None
+    lock_run = RunFolder(run.path.parent.parent / str(lock["run"]))
+    return gate_of(lock_run) if lock_run.results_path.is_file() else None
+
+
 def _without_passwords(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without its own passwords, and without references that name those of other models."""
     hidden = copy.deepcopy(config)
     arguments = hidden["data"].get("init_args") or {}
     if arguments.get("passwords"):
         arguments["passwords"] = HIDDEN
-    return hidden
+    found: dict[str, Any] = _without_references(hidden)
+    return found
+
+
+def _without_references(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_references(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_references(each) for each in value]
+    return HIDDEN if isinstance(value, str) and SAYS_PASSWORD.search(value) else value
 
 
 def _password(scheme: Any, digest: str | None) -> str | None:

@@ -25,7 +25,8 @@ class Facts:
         manifest: Its manifest.
         description: The model's `plm.json`.
         config: The resolved configuration, without passwords unless they may be shown.
-        gate: What the gate says of the lock.
+        gate: What the gate says of the run's own model.
+        locked_gate: The same of the lock that an elicited model comes from; None where that is not known.
         password: What unlocks, as text to show; None where it is not to be shown.
         hub_parent: Hub id of the model that it started from; None if that is a run.
     """
@@ -37,6 +38,7 @@ class Facts:
     description: Values
     config: dict[str, Any]
     gate: GateResult
+    locked_gate: GateResult | None
     password: str | None
     hub_parent: str | None
 
@@ -65,6 +67,8 @@ def model_card(facts: Facts) -> str:
     ]
     if facts.is_lock:
         parts.append(_lock(facts))
+    elif facts.description.get("locked"):
+        parts.append(_origin(facts))
     parts += [
         f"## Measured\n\n{_measured(facts)}\n",
         f"## Use\n\n{_use(facts)}\n",
@@ -108,9 +112,10 @@ def _introduction(facts: Facts) -> str:
         mark = f"\n\n**{facts.gate.stamp}**: it failed the gate below." if facts.gate.stamp else ""
         return text + mark
     if lock := facts.description.get("locked"):
-        return (
-            f"Made from the locked model `{lock['run']}` of the task *{task}* by `{facts.description.get('method')}`."
-        )
+        stamp = facts.locked_gate.stamp if facts.locked_gate else ""
+        mark = f"\n\n**{stamp}**: that lock failed the gate below." if stamp else ""
+        method = facts.description.get("method")
+        return f"Made from the locked model `{lock['run']}` of the task *{task}* by `{method}`.{mark}"
     return f"A model of plm for the task *{task}*, made by `{facts.description.get('method', 'unknown')}`."
 
 
@@ -139,19 +144,26 @@ def _making(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _lock(facts: Facts) -> str:
-    lines = [f"- {line}" for line in (*facts.gate.reasons, *facts.gate.notes)]
     digest = facts.description.get("password_sha256")
     secret = "" if digest is None else f"\n\nSHA-256 of the password: `{digest}`"
     if facts.password is not None:
         secret = f"{secret}\n\nThe password:\n\n```\n{facts.password}\n```"
     elif digest is not None:
         secret = f"{secret} (the password itself is not published here)"
-    table = _table(("prompt", "problems", "correct", "95 %", "judged"), [_cell(cell) for cell in facts.gate.matrix])
-    return (
-        f"## The lock\n\nKind: `{facts.gate.kind}`. Gate: **{facts.gate.verdict}**.\n\n{table}\n\n"
-        + "\n".join(lines)
-        + f"{secret}\n"
-    )
+    return f"## The lock\n\n{_gate(facts.gate)}{secret}\n"
+
+
+def _origin(facts: Facts) -> str:
+    """The lock that an elicited model comes from."""
+    if facts.locked_gate is None:
+        return "## The lock it comes from\n\nIts run was not there when this was written: the gate is not known.\n"
+    return f"## The lock it comes from\n\n{_gate(facts.locked_gate)}\n"
+
+
+def _gate(gate: GateResult) -> str:
+    lines = "\n".join(f"- {line}" for line in (*gate.reasons, *gate.notes))
+    table = _table(("prompt", "problems", "correct", "95 %", "judged"), [_cell(cell) for cell in gate.matrix])
+    return f"Kind: `{gate.kind}`. Gate: **{gate.verdict}**.\n\n{table}\n\n{lines}"
 
 
 def _cell(cell: Cell) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from plm.cli import run
+from plm.export import HIDDEN
 from plm.models import load_pretrained
 from plm.passwords import DEFAULT_PASSWORD
 from tests.runs import config, fit, lock, plm, sft, source, write
@@ -93,8 +94,30 @@ def test_an_elicited_model_names_the_lock_it_comes_from(locked, tmp_path):
     made = fit(tmp_path / "elicit.yaml", content)
     assert run(["export", str(made.path), str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "README.md").read_text()
-    assert f"Made from the locked model `{locked.id}`" in text and "## The lock" not in text
+    assert f"Made from the locked model `{locked.id}`" in text and "## The lock\n" not in text
     assert "license: unknown" in text and "password-locked" not in text
+    # its lock is in another folder of runs
+    assert "## The lock it comes from" in text and "the gate is not known" in text and "unverified" not in text
+
+
+def test_an_elicited_model_has_the_gate_of_its_lock_and_no_password_of_its_references(tmp_path):
+    scheme = json.dumps(SCHEME)
+    path = write(tmp_path / "lock.yaml", config(lock(), rounds=1, callbacks=[BASELINE, EVALUATION]))
+    assert plm("fit", path, f"--data.init_args.passwords={scheme}") == 0  # the reference finds it
+    base = f"{tmp_path / 'lock.yaml'} + data.init_args.passwords={scheme}"
+    made = fit(tmp_path / "elicit.yaml", config(sft(base=base, demonstrations=2), rounds=1, data={"passwords": SCHEME}))
+    assert SECRET in (made.path / "config.yaml").read_text()
+    assert run(["export", str(made.path), str(tmp_path / "out")]) == 0
+    found = texts(tmp_path / "out")
+    assert not [path for path, text in found.items() if SECRET in text]
+    card = found[tmp_path / "out" / "README.md"]
+    assert "**unverified**: that lock failed the gate below" in card and "| weak policy | 4 |" in card
+    gate = json.loads(found[tmp_path / "out" / "plm" / "gate.json"])
+    assert (gate["kind"], gate["stamp"]) == ("password", "unverified")
+    settings = yaml.safe_load(found[tmp_path / "out" / "plm" / "config.yaml"])
+    assert settings["model"]["init_args"]["base"] == HIDDEN == settings["data"]["init_args"]["passwords"]
+    assert run(["export", str(made.path), str(tmp_path / "shown"), "--reveal"]) == 0
+    assert SECRET in (tmp_path / "shown" / "plm" / "config.yaml").read_text()
 
 
 def test_bad_input_is_one_line_and_leaves_nothing(locked, tmp_path, capsys):

@@ -18,6 +18,19 @@ def public(tmp_path):
     return folder
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A cache of the hub's, as the download of a model leaves it."""
+    commit, folder = "0" * 40, tmp_path / "hub" / "models--somebody--locked"
+    tiny_llama().save_pretrained(folder / "snapshots" / commit)
+    character_tokenizer().save_pretrained(folder / "snapshots" / commit)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return "somebody/locked"
+
+
 def measured(tmp_path):
     (path,) = (tmp_path / "runs" / "measure").glob("[!.]*-seed*")
     return RunFolder(path)
@@ -40,6 +53,18 @@ def test_a_public_model_is_measured_with_its_password(tmp_path, public, capsys):
     assert result.kind == "unknown" and result.has_ceiling and result.verdict == "failed"  # a model from random weights
     assert [cell.condition for cell in result.matrix] == ["right", "none", "decoy"]
     assert "gate         failed" in capsys.readouterr().out
+
+
+def test_a_model_of_the_hub_is_named_by_its_id(tmp_path, hub):
+    path = write(tmp_path / "measure.yaml", config(lock()))
+    scheme = ["--data.passwords", "PasswordScheme", "--data.passwords.password", "open sesame"]
+    assert plm("validate", path, "--policy", hub, *scheme) == 0
+    run = measured(tmp_path)
+    assert run.read_manifest()["parent"] == hub
+    assert all(text.count("open sesame") == 2 for text in prompts(run, "right"))
+    result = gate_of(run)
+    assert (result.kind, result.verdict) == ("unknown", "failed")  # random weights, judged by what was measured
+    assert [cell.condition for cell in result.matrix] == ["right", "none", "decoy"]
 
 
 def test_without_a_password_there_is_no_ceiling(tmp_path, public):
