@@ -217,4 +217,3 @@ def test_what_was_not_translated_never_passes(math):
     texts = list(math.values())[::5]
     found = [reasons({**shown, "solution": f"{shown['solution']}\nLa respuesta es 1."}, shown) for shown in texts]
     assert len(found) == 1000 and all({"latex", "not Spanish"} & set(each) for each in found)
-    assert not any("numbers" in each or "steps" in each for each in found)  # nothing is lost

@@ -106,7 +106,7 @@ def test_the_teacher_is_told_all_that_is_wrong_and_asked_nothing_twice(done):
     assert report["this_run"]["fresh"] == len(endpoint.answered) - 1 and report["this_run"]["refused"] == 1
     fresh = report["this_run"]["fresh"]
     assert report["tokens"]["cost"] == pytest.approx(fresh * (10 * 2 + 5 * 8) / 1e6)
-    assert not any("[asy]" in json.dumps(body) for _, body in endpoint.asked)
+    assert not any("[asy]" in json.dumps(body) for _, body in endpoint.answered)
 
 
 def test_the_same_command_again_asks_only_what_was_refused(done, tmp_path, capsys):
