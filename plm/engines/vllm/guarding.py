@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 MARK = "PLM_VLLM_STARTED_BY"  # in the environment of every process that is started meanwhile
-_LOOKS_EVERY = 0.1  # seconds
-_LOOKS_AFTERWARDS = 10
+_LOOKS_EVERY = 0.25  # seconds; what is younger still has the mark
+_LOOKS_AFTERWARDS = 4
 _OWN_END = b"resource_tracker"  # Python's helper, which tidies up and ends when its pipe is closed
 
 
@@ -61,13 +61,13 @@ def watch(trainer: int, mark: str) -> None:
 
 
 def descendants(root: int, since: int) -> set[Process]:
-    """Children of a process and theirs, of those that began at `since` or later."""
+    """Children of a process and theirs, of those that began after `since`."""
     parents = {Process(number, began): parent for number, parent, began in _processes()}
     found, numbers = set[Process](), {root}
     while more := {each for each, parent in parents.items() if parent in numbers} - found:
         found |= more
         numbers = {each.number for each in more}
-    return {each for each in found if each.began >= since}
+    return {each for each in found if each.began > since}
 
 
 def marked(mark: str) -> set[Process]:
