@@ -151,8 +151,9 @@ def test_no_compiler_is_refused_before_anything_is_trained(tmp_path):
     assert not list((tmp_path / "runs").glob("cxx/[!.]*"))
 
 
-def test_unknown_command(capsys):
-    assert "did you mean 'fit'?" in refused(capsys, run(["fti"]))
+@pytest.mark.parametrize(("written", "meant"), [("fti", "fit"), ("reprot", "report"), ("stress_test", "stress-test")])
+def test_unknown_command(capsys, written, meant):
+    assert f"did you mean '{meant}'?" in refused(capsys, run([written]))
 
 
 @pytest.mark.parametrize("option", ["--trainer.max_epoch=3", "--modl.passes=3"])
@@ -206,8 +207,17 @@ def test_help_is_light():
 
 
 def test_the_command_sets_passive_waiting_before_torch_loads(tmp_path):
-    """And leaves a user's own choice alone."""
-    script = "import os, plm.cli; plm.cli.run(['fit', '--config', 'none.yaml']); print(os.environ['OMP_WAIT_POLICY'])"
+    """And leaves a user's own choice alone. The process ends where torch would be loaded."""
+    script = (
+        "import os, sys, plm.cli\n"
+        "class AtTorch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch':\n"
+        "            print(os.environ.get('OMP_WAIT_POLICY'), flush=True)\n"
+        "            os._exit(0)\n"
+        "sys.meta_path.insert(0, AtTorch())\n"
+        "plm.cli.run(['fit', '--config', 'none.yaml'])"
+    )
     for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
         environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
         environment |= {"OMP_WAIT_POLICY": given} if given else {}

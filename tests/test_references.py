@@ -1,7 +1,11 @@
 """A model reference: configs laid over each other, and single values."""
 
+import pytest
+
 from plm.references import ModelReference
 from tests.runs import config, only_run, plm, sft, write
+
+pytestmark = pytest.mark.usefixtures("warm_children")
 
 
 def test_its_parts():

@@ -62,7 +62,7 @@ def test_bad_arguments_are_one_line(folders, tmp_path):
         Averaged([folders[0], ModelReference(tmp_path / "wide")]).load()
 
 
-def test_validate_measures_an_average_of_what_configs_make(tmp_path):
+def test_validate_measures_an_average_of_what_configs_make(tmp_path, warm_children):
     """References inside a source, and inside a list in it, are resolved and are part of the run's identity."""
     paths = [write(tmp_path / f"m{seed}.yaml", config(sft(passes=seed + 1), callbacks=[])) for seed in range(2)]
     content = config(sft(), callbacks=[EVALUATION])
