@@ -18,6 +18,7 @@ from plm.cli import run
 from plm.datamodules import MathDataModule, MathFiles, RenderingColumns
 from plm.errors import PlmError
 from plm.passwords import SettingScheme
+from plm.records import Problem
 from tests.killing import Killer
 from tests.runs import REFERENCE, WEAK, config, fit, lock
 from tests.teacher import setting_lesson as lesson
@@ -230,10 +231,8 @@ def test_bad_arguments_are_one_line(tmp_path, capsys, arguments, message):
 
 def test_answers_to_other_problems_are_refused(tmp_path, capsys):
     lesson.write_math(tmp_path)
-    (other := tmp_path / "other").mkdir()
-    lesson.write_answers(tmp_path / "weak", [])
-    (other / "samples.parquet").write_bytes((tmp_path / "weak" / "samples.parquet").read_bytes())
-    assert run(command(tmp_path, "http://127.0.0.1:9/v1", "--answers", f"weak={other}")) == 1
+    lesson.write_answers(tmp_path / "weak", [Problem("elsewhere", lesson.english(1, 7)[0], "", "")])
+    assert run(command(tmp_path, "http://127.0.0.1:9/v1")) == 1
     assert "--answers weak=…: no answer is to one of these problems" in capsys.readouterr().err
 
 
