@@ -10,6 +10,8 @@ from plm.passwords import PasswordScheme
 from tests.runs import config, lock, only_run, plm, sft, write
 from tests.tiny import TinyTask
 
+pytestmark = pytest.mark.usefixtures("warm_children")
+
 
 class OtherTask(TinyTask):
     name = "other"
