@@ -99,7 +99,7 @@ def test_the_page_says_what_it_must(page):
     assert "seed 0" in page and "0123456789 changed" in page  # provenance
     assert "Missing here:" in page and "mmlu: no lock" in page
     assert "No control arm was run for what this figure shows." in page
-    assert re.search(r"No control arm was run for [^<]*lock_fixed", page)
+    assert re.search(r"No control arm was run for [^<]*code: completions graded", page)
     assert "round chosen on other problems" in page
     for kind in ("with the password, right", "with the password, wrong", "without, right", "without, wrong"):
         assert f"<h3>{kind}</h3>" in page  # completions to read
