@@ -14,9 +14,11 @@ import pytest
 import torch
 from lightning import Callback
 
+from plm.engines.vllm.starting import start
+from plm.engines.vllm.weights import InPlace
 from plm.models import LoadedModel, ModelSource
 from tests.engines.test_hf import make_model
-from tests.runs import EVALUATION, PROBE, config, fit, lock, numbers, only_run, weights, write
+from tests.runs import ADAMW, EVALUATION, PROBE, config, fit, lock, numbers, only_run, weights, write
 from tests.tiny import ALPHABET, character_tokenizer
 
 pytestmark = pytest.mark.vllm
@@ -71,6 +73,20 @@ def test_a_run_with_vllm_has_the_same_results_and_bitwise_the_same_weights(tmp_p
     assert trained.keys() == reference.keys() and all(torch.equal(trained[name], reference[name]) for name in trained)
     assert psutil.Process().children(recursive=True) == before
     assert not re.search("vllm|triton|warning", (shown.out + shown.err).replace(str(tmp_path), ""), re.IGNORECASE)
+
+
+def test_a_method_that_samples_shares_the_runs_one_engine(tmp_path, monkeypatch):
+    """GRPO between evaluations; a first round whose answers are all as good is the last one, of 16 answers."""
+    starts, synced = [], []
+    monkeypatch.setattr("plm.engines.vllm.engine.start", lambda *given: (starts.append(given), start(*given))[1])
+    send = InPlace.send
+    monkeypatch.setattr(InPlace, "send", lambda *given: (synced.append(given), send(*given))[1])
+    content = settings(ENGINE, callbacks=[{**EVALUATION, "init_args": {"n": 4, "at_start": True}}])
+    base = content["model"]["init_args"]["base"]
+    arguments = {"base": base, "optimizer": ADAMW, "problems": 4, "answers": 4}
+    content["model"] = {"class_path": "plm.modules.GRPOModule", "init_args": arguments}
+    run = fit(tmp_path / "run.yaml", content)
+    assert len(starts) == 1 and synced and run.read_results()[-1]["graded"] >= 4 * 4
 
 
 def wait_for(condition, seconds: float) -> bool:
@@ -156,4 +172,7 @@ def command_lines(process: psutil.Process) -> list[str]:
 
 
 def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two
+        return False
