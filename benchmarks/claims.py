@@ -221,7 +221,10 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="a Markdown page whose part between the markers is replaced")
     parsed = parser.parse_args(args)
     claims = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
-    text = table(claims, Judge(make_arms(collect([parsed.study]))))
+    collection = collect([parsed.study])
+    text = table(claims, Judge(make_arms(collection)))
+    made = sorted({str(run.manifest.get("git", "unknown code"))[:7] for run in collection.runs.values()})
+    text = f"{len(collection.runs)} runs, made by {', '.join(made)}.\n\n{text}"
     print(text)
     if parsed.output:
         write_part(parsed.output, "claims", f"{describe_machine(ROOT)}\n\n{text}")
