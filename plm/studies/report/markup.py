@@ -36,5 +36,10 @@ def anchor(value: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", value).strip("-").lower()
 
 
+def file_name(value: str) -> str:
+    """A name for a file: letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", value).strip("_")
+
+
 def _by_number(match: re.Match[str]) -> str:
     return f"⟨U+{ord(match[0]):04X}⟩"

@@ -6,6 +6,7 @@ from plm.studies.report.arms import Arm
 from plm.studies.report.captions import captioned
 from plm.studies.report.estimates import Estimate, choose
 from plm.studies.report.figure import Figure, Panel, Point, Series
+from plm.studies.report.markup import file_name
 from plm.studies.report.sweeps import by_teacher
 from plm.studies.report.view import (
     Lock,
@@ -77,9 +78,8 @@ def everything(view: View) -> list[Figure]:
     """All that was tried on each lock."""
     figures = []
     for lock in view.locks:
-        key = lock.arm.key[:6] if lock.arm else "missing"
         figure = Figure(
-            f"all_{lock.name}_{key}",
+            f"all_{file_name(lock.name)}",
             f"Everything tried · {lock.title}",
             "Correctness without the password after each elicitation of this lock, at the round that is reported.",
             axis="category",

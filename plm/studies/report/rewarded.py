@@ -10,6 +10,7 @@ from plm.studies.report.captions import captioned
 from plm.studies.report.estimates import choose, estimate
 from plm.studies.report.facts import METHOD_NAMES
 from plm.studies.report.figure import Figure, Panel, Series
+from plm.studies.report.markup import file_name
 from plm.studies.report.sweeps import setting_sweeps
 from plm.studies.report.view import (
     TASKS,
@@ -103,7 +104,7 @@ def budgets(view: View) -> list[Figure]:
         if len(arms) < FEWEST:
             continue
         figure = Figure(
-            f"budget_{lock.name}" if lock.arm is None else f"budget_{lock.name}_{lock.arm.key[:6]}",
+            f"budget_{file_name(lock.name)}",
             f"What it cost · {lock.title}",
             "Correctness without the password against what was spent, cumulative in each run, evaluations and probes "
             "not counted.",
