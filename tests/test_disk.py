@@ -30,7 +30,7 @@ def mounted(script: str, *args: object) -> subprocess.CompletedProcess:
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, "sh", *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,  # of a very busy machine
     )
 
 
@@ -41,29 +41,58 @@ def can_mount() -> bool:
 needs_mounts = pytest.mark.skipif(not can_mount(), reason="this machine allows no mounts of one's own")
 
 
-@needs_mounts
-@pytest.mark.parametrize("room", [8, 40, 120, 200])
-def test_a_full_disk_is_one_line_and_room_lets_the_run_go_on(tmp_path, room):
-    """In the disk's first blocks the manifest has no room, later the rounds, checkpoints, curves or the model."""
-    content = config(lock(base=source(dropout=0.2)), callbacks=[EVALUATION, PROBE, SAVED])
-    path, full = write(tmp_path / "full.yaml", content), tmp_path / "full"
-    full.mkdir()
+ROOMS = (8, 40, 120, 200)  # KiB
+FULL = config(lock(base=source(dropout=0.2)), callbacks=[EVALUATION, PROBE, SAVED])
+EACH = """
+import os, sys
+import plm.lightning_cli, tests.tiny
+from plm.cli import main
+
+path, *disks = sys.argv[1:]
+for disk in disks:
+    child = os.fork()
+    if child == 0:
+        log = os.open(f"{disk}.log", os.O_WRONLY | os.O_CREAT)
+        os.dup2(log, 1), os.dup2(log, 2)
+        main(["fit", "--config", path, "--runs", disk])
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """The run on disks that it fills, and what they hold in the end; the imports are made once for all of them."""
+    folder = tmp_path_factory.mktemp("full")
     script = """
-        full="$2" kept="$3"
-        mount -t tmpfs -o size="$1"k none "$full"
+        path="$1" python="$2" each="$3"
         shift 3
-        code=0; "$@" || code=$?
-        cp -r "$full"/. "$kept"
-        exit $code
+        for disk; do mkdir "$disk"; mount -t tmpfs -o size="${disk##*-}"k none "$disk"; done
+        "$python" -c "$each" "$path" "$@"
+        for disk; do mkdir "$disk.kept"; cp -r "$disk"/. "$disk.kept"; done
     """
-    kept = tmp_path / "runs"
-    kept.mkdir()
-    done = mounted(script, room, full, kept, *command(path, full))
-    assert done.returncode == 1, done.stderr
-    (line,) = errors(done.stderr)
-    assert "No space left on device" in line and str(full) in line
-    (tmp_path / "whole").mkdir()
-    whole = fit(tmp_path / "whole" / "full.yaml", content)
+    disks = [folder / f"disk-{room}" for room in ROOMS]
+    done = mounted(script, write(folder / "full.yaml", FULL), sys.executable, EACH, *disks)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(ROOMS, zip(disks, done.stdout.split(), strict=True), strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return fit(tmp_path_factory.mktemp("whole") / "full.yaml", FULL)
+
+
+@needs_mounts
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_full_disk_is_one_line_and_room_lets_the_run_go_on(tmp_path, filled, whole, room):
+    """In the disk's first blocks the manifest has no room, later the rounds, checkpoints, curves or the model."""
+    disk, code = filled[room]
+    said = Path(f"{disk}.log").read_text()
+    assert code == "1", said
+    (line,) = errors(said)
+    assert "No space left on device" in line and str(disk) in line
+    path = write(tmp_path / "full.yaml", FULL)
+    shutil.copytree(f"{disk}.kept", tmp_path / "runs")
     assert plm("fit", path) == 0
     assert numbers(only_run(path)) == numbers(whole)
     assert all(torch.equal(weights(whole)[name], tensor) for name, tensor in weights(only_run(path)).items())
@@ -156,7 +185,7 @@ def _fit_until_checkpoints(path, run):
 
 
 @pytest.mark.parametrize("damage", ["changed", "deleted"])
-def test_a_damaged_cached_model_is_said_and_made_again(tmp_path, capfd, damage):
+def test_a_damaged_cached_model_is_said_and_made_again(tmp_path, capfd, warm_children, damage):
     base = write(tmp_path / "base.yaml", config(sft(base=source(dropout=0.2), phase="base"), callbacks=[EVALUATION]))
     assert plm("fit", base) == 0
     run = only_run(base)
