@@ -207,7 +207,7 @@ def _other_locks(planted: Planted, seed: int) -> None:
     setting = planted.lock("lock_setting", seed=seed, kind="setting", task="math")
     scratch = {"class_path": "plm.models.FromScratch"}
     origins = [
-        planted.lock("lock_composition", seed=seed, task="composition"),
+        planted.lock("lock_composition", seed=seed, task="composition", probe=0.1),
         planted.lock("lock_scratch", seed=seed, task="composition", base=scratch),
     ]
     planted.elicit(two, {0: 0.1, 1: 0.5, 2: 0.55}, "elicit_sft_two", k=64, teacher=INTERMEDIATE)

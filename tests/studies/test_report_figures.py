@@ -57,8 +57,9 @@ def test_figure_3_has_the_reported_round_of_each_k_the_lock_at_0_and_the_control
 
 
 def test_other_sweeps_compare_what_they_are_about(view):
-    origins = panel(sweeps.figure_6(view), "composition")
-    assert set(series(origins)) == {"locked from scratch", "locked by SFT on 1,000 problems"}
+    figure = sweeps.figure_6(view)
+    assert set(series(panel(figure, "composition"))) == {"locked from scratch", "locked by SFT on 1,000 problems"}
+    assert "composition, locked from scratch: 0.90 with the password." in figure.notes
     weak = panel(sweeps.figure_8(view), "code")
     assert series(weak)["fixedrdm"] == [(0, 0.0), (4, 0.4), (64, 0.7)]
     strong = panel(sweeps.figure_7(view), "code")

@@ -64,7 +64,7 @@ STYLES = {
     "one domain": Style(ORANGE, "o", "-"),
     "one password for all": Style(ORANGE, "o", "-"),
     "a password for each domain": Style(PURPLE, "s", "--"),
-    "locked from scratch": Style(BLUE, "s", "--"),
+    "locked from scratch": Style(BLACK, "s", "--"),
 }
 OTHERS = [
     Style(BLUE, "o", "-"), Style(ORANGE, "s", "--"), Style(GREEN, "D", "-."), Style(RED, "^", ":"),

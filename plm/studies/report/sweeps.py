@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from plm.studies.report.arms import Arm
 from plm.studies.report.captions import captioned
+from plm.studies.report.estimates import estimate
 from plm.studies.report.figure import Figure, Panel
 from plm.studies.report.view import TASKS, Lock, View, is_plain_sft, levels, lock_panel, starts_at_lock, teacher_role
 
@@ -139,9 +140,10 @@ def _compare_origins(view: View, figure: Figure, role: str) -> None:
         panel = Panel(f"{task}: how it was locked")
         for lock in sorted(locks, key=lambda lock: (lock.facts.from_scratch, _problems(lock))):
             panel.series += view.sweep(_origin(lock), by_teacher(lock, role), lock=lock)
-            panel.levels = panel.levels or levels(lock, "right")
             panel.stamp = panel.stamp or lock.stamp
         figure.keep(panel)
+        reached = [(_origin(lock), found) for lock in locks if lock.arm and (found := estimate(lock.arm, "right"))]
+        figure.notes += [f"{task}, {origin}: {found.value:.2f} with the password." for origin, found in reached]
         for origin, found in (("from scratch", True), ("by SFT", False)):
             drawn = [lock for lock in locks if lock.facts.from_scratch == found and by_teacher(lock, role)]
             if not drawn:
@@ -157,7 +159,9 @@ def _origin(lock: Lock) -> str:
 
 
 def _problems(lock: Lock) -> int:
-    return int(lock.arm.runs[0].rows[-1].get("demonstrations") or 0) if lock.arm else 0
+    rows = lock.arm.runs[0].rows if lock.arm else []
+    own = [row for row in rows if row["phase"] != "probe" and row["method"] != "policy"]
+    return int(own[-1].get("demonstrations") or 0) if own else 0
 
 
 def _weak_variants(view: View, task: str) -> Iterable[Lock]:
