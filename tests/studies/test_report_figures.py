@@ -101,7 +101,7 @@ def test_curves_over_training(view):
         "right", "none", "second",
     ]  # fmt: skip
     assert series(plain)["SFT on 16 answers"] == [(0, 0.1), (1, 0.3), (2, 0.4)]
-    (post,) = training.post(view).panels
+    post = panel(training.post(view), "code")
     assert series(post)["without, after 200 steps on 2 weak answers"] == [(1, 0.2), (2, 0.2), (3, 0.2)]
 
 
