@@ -145,7 +145,7 @@ def _summary(view: View) -> str:
     cards = "".join(_card(view, lock) for lock in view.locks) or _nothing("no lock")
     notices = view.collection.notices
     more = (
-        f"<details><summary>{len(notices)} things to know about these runs</summary>{listed(notices)}</details>"
+        f"<details><summary>To know about these runs ({len(notices)})</summary>{listed(notices)}</details>"
         if notices
         else ""
     )
