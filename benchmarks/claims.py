@@ -24,11 +24,11 @@ import yaml
 
 from plm.bench import describe_machine, write_part
 from plm.studies.counts import gap_interval
-from plm.studies.gate import gate_of
-from plm.studies.report.arms import Arm, last_row, make_arms
+from plm.studies.report.arms import Arm, last_row
 from plm.studies.report.collect import Row, Run, collect
 from plm.studies.report.domains import domains_of, over_domains
 from plm.studies.report.estimates import choose, estimate, recovered, stacked
+from plm.studies.report.view import View
 from plm.studies.statistics import Interval, difference_interval
 
 ROOT = Path(__file__).parent.parent
@@ -89,8 +89,9 @@ class Point(NamedTuple):
 class Judge:
     """Finds the numbers of checks among a study's arms, by cell or, for what only others need, by the run's name."""
 
-    def __init__(self, arms: Sequence[Arm]) -> None:
-        self.arms = {arm.name: arm for arm in reversed(arms)}
+    def __init__(self, view: View) -> None:
+        self.arms = {arm.name: arm for arm in reversed(view.arms)}
+        self._stamps = {lock.arm: lock.stamp for lock in view.locks if lock.arm}
 
     def number(self, check: Mapping[str, Any]) -> Interval:
         """What a check shows, or by how much more its first cell shows than its second.
@@ -106,10 +107,11 @@ class Judge:
             return self._point(first, check).above(self._point(second, check))
         return _gap(self._shown(first, check), self._shown(second, check))
 
-    def locks(self, check: Mapping[str, Any]) -> list[Arm]:
-        """The locks that a check is about."""
+    def unverified(self, check: Mapping[str, Any]) -> list[str]:
+        """The locks that a check is about and that fail their gate."""
         arms = [self.arms[check[key]] for key in ("of", "less") if check.get(key) in self.arms]
-        return list(dict.fromkeys(lock for arm in arms if (lock := arm if arm.role == "lock" else arm.lock)))
+        locks = dict.fromkeys(arm if arm.role == "lock" else arm.lock for arm in arms)
+        return [lock.name for lock in locks if lock and self._stamps.get(lock)]
 
     def _shown(self, arm: Arm, check: Mapping[str, Any]) -> Interval:
         point = self._point(arm, check)
@@ -190,9 +192,7 @@ def check_line(check: Mapping[str, Any], judge: Judge) -> tuple[str, str]:
     result = verdict(found, check)
     if "given" in check and check_line({**check["given"]}, judge)[1] != AGREES:
         seeds, result = f"{seeds}, nothing to compare with", UNKNOWN
-    broken = [
-        lock.name for lock in judge.locks(check) if any(gate_of(run.folder).verdict == "failed" for run in lock.runs)
-    ]
+    broken = judge.unverified(check)
     stamp = f"; **unverified**: {', '.join(broken)}" if broken else ""
     return f"{words}, {cells}: {shown}{seeds} (asked: {asked}){stamp}", result
 
@@ -222,7 +222,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(args)
     claims = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
     collection = collect([parsed.study])
-    text = table(claims, Judge(make_arms(collection)))
+    text = table(claims, Judge(View(collection)))
     made = sorted({str(run.manifest.get("git", "unknown code"))[:7] for run in collection.runs.values()})
     text = f"{len(collection.runs)} runs, made by {', '.join(made)}.\n\n{text}"
     print(text)

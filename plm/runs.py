@@ -16,7 +16,6 @@ import pyarrow as pa
 import yaml
 
 from plm import __version__
-from plm.examples import Example, load_examples, save_examples
 from plm.files import append_jsonl, atomic_folder, exclusive_lock, read_jsonl, write_text_atomic
 from plm.identity import folder_digest
 from plm.records import Answer, Graded
@@ -24,6 +23,8 @@ from plm.tables import write_parquet
 
 if TYPE_CHECKING:
     from lightning import Trainer
+
+    from plm.examples import Example
 
 VERSIONED = ("torch", "lightning", "transformers", "tokenizers", "jsonargparse", "numpy", "lion-pytorch", "vllm")
 
@@ -142,6 +143,8 @@ class RunFolder:
     def read_round(self, index: int) -> list[Example] | None:
         """The examples of a round, None if it was not made yet."""
         folder = self.round_path(index)
+        from plm.examples import load_examples  # with torch, which who reads results does not need
+
         return load_examples(folder / "examples.parquet") if folder.exists() else None
 
     def read_round_meta(self, index: int) -> dict[str, Any]:
@@ -152,6 +155,8 @@ class RunFolder:
     def write_round(self, index: int, rows: Sequence[Example], meta: Mapping[str, Any]) -> None:
         """Writes a round; its folder appears whole."""
         with atomic_folder(self.round_path(index)) as folder:
+            from plm.examples import save_examples
+
             save_examples(folder / "examples.parquet", rows)
             (folder / "meta.json").write_text(json.dumps({"rows": len(rows), **meta}, indent=2) + "\n")
 

@@ -36,6 +36,17 @@ class Killer:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
+    def until_it_ends(self, args, log, first, step, most):
+        """Kills the run at the change number `first`, the next one `step` changes later, until one ends by itself.
+
+        Returns what is known of that one, and how many were killed.
+        """
+        kills = 0
+        while (ended := self.run(args, log, at=first + step * kills))["code"] == -signal.SIGKILL:
+            kills += 1
+            assert kills < most
+        return ended, kills
+
     def close(self):
         self.process.stdin.close()
         self.process.wait(10)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from plm.errors import PlmError
 from plm.lineage import lock_kind, read_description
+from plm.runs import RunFolder
 from plm.studies.counts import gap_interval, share_interval
 from plm.studies.statistics import Interval
-
-if TYPE_CHECKING:
-    from plm.runs import RunFolder
 
 Row = Mapping[str, Any]
 Verdict = Literal["passed", "failed", "n/a"]

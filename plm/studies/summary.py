@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from plm.errors import PlmError
-from plm.files import read_jsonl
 from plm.progress import console, say
+from plm.runs import RunFolder
+from plm.studies.gate import gate_of
 from plm.studies.manifest import Row, StudyFolder, needed_by_others, read_manifest, run_finished
 from plm.studies.scheduler import counts
 
@@ -42,16 +42,11 @@ def summarize(folder: StudyFolder, rows: Iterable[Row], runs: Path, thresholds: 
 
 def unverified(rows: Iterable[Row], runs: Path, thresholds: Mapping[str, Any]) -> Iterator[str]:
     """The locks that fail their gate, a line each: elicitation of them measures nothing."""
-    from plm.studies.gate import gate
-
     for row in rows:
         if row.role != "lock" or row.status != "finished" or row.command[:1] != ["fit"]:
             continue
-        folder = runs / row.id  # plm.runs would have the driver import torch
         try:
-            known = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            kind = str(known.get("lock_kind") or row.lock_kind or "password")
-            result = gate(read_jsonl(folder / "results.jsonl"), kind, known.get("lock_conditions"), **thresholds)
+            result = gate_of(RunFolder(runs / row.id), **thresholds)
         except (PlmError, OSError, ValueError, KeyError) as error:
             yield f"{row.shown}: its gate cannot be judged ({error})"
             continue

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from plm.studies.grid import expand
-from plm.studies.report.arms import make_arms
-from plm.studies.report.collect import collect
+from plm.studies.report.collect import Collection, collect
+from plm.studies.report.view import View
 from plm.studies.statistics import Interval
 from plm.studies.study import read_study
 from tests.studies.report_runs import Planted
@@ -70,7 +70,7 @@ def test_every_cell_that_a_claim_names_is_in_the_study():
 def test_what_was_not_measured_cannot_be_told():
     """Without runs there is no number, and no verdict but one."""
     claim = {"claim": "A", "source": "P", "found": "B", "checks": [{"show": "rise", "of": "C", "above": 0}]}
-    text = table([claim], Judge([]))
+    text = table([claim], Judge(View(Collection("nothing"))))
     assert "1 checks of 1 claims: 0 agrees, 0 disagrees, 1 cannot tell." in text
     assert "| A (P) | B | not measured (C: nothing of it is among the runs) | cannot tell |  |" in text
 
@@ -85,7 +85,7 @@ def judge(tmp_path_factory):
         planted.elicit(lock, {0: 0.1, 1: 0.6, 2: 0.5}, k=16)
         parts = {"arrays": 0.9, "numbers": 0.7, "strings": 0.5}
         planted.elicit(lock, {0: 0.1, 2: 0.7}, name="elicit_arrays", only="arrays", domains=parts)
-    return Judge(make_arms(collect([planted.root])))
+    return Judge(View(collect([planted.root])))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`plm prepare critique` from a file to a file, with a teacher that a test scripts behind a real server."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -198,13 +199,8 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(done, serve, 
     _, folder = done
     endpoint = serve(teach)
     args = command(tmp_path, endpoint.url, "--concurrency", 1, output="again.jsonl")
-    killer, kills = Killer(), 0
-    try:
-        while (ended := killer.run(args, tmp_path / "log", at=25 + 6 * kills))["code"] == -signal.SIGKILL:
-            kills += 1
-            assert kills < 40
-    finally:
-        killer.close()
+    with contextlib.closing(Killer()) as killer:
+        ended, kills = killer.until_it_ends(args, tmp_path / "log", first=25, step=6, most=40)
     assert ended["code"] == 0 and kills >= 3, (tmp_path / "log").read_text()
     assert (tmp_path / "again.jsonl").read_bytes() == (folder / "critiques.jsonl").read_bytes()
     assert len(endpoint.answered) <= 11 + kills

@@ -1,5 +1,6 @@
 """`plm prepare math-setting` from MATH to a file and on to a lock, with a teacher that a test scripts."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -280,12 +281,7 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(done, serve, 
     _, folder = done
     endpoint = serve(lesson.teach)
     args = command(tmp_path, endpoint.url, "--concurrency", 1, output="again.jsonl")
-    killer, kills = Killer(), 0
-    try:
-        while (ended := killer.run(args, tmp_path / "log", at=60 + 20 * kills))["code"] == -signal.SIGKILL:
-            kills += 1
-            assert kills < 60
-    finally:
-        killer.close()
+    with contextlib.closing(Killer()) as killer:
+        ended, kills = killer.until_it_ends(args, tmp_path / "log", first=60, step=20, most=60)
     assert ended["code"] == 0 and kills >= 3, (tmp_path / "log").read_text()
     assert (tmp_path / "again.jsonl").read_bytes() == (folder / "setting.jsonl").read_bytes()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from plm.studies.counts import paired_gap_interval
 from plm.studies.report.arms import Arm, last_row
 from plm.studies.report.estimates import estimate, halves_of, stacked
+from plm.studies.report.markup import file_name
 from plm.studies.report.overview import arm_label
 from plm.studies.report.rewarded import method_group
 from plm.studies.report.tables import Table
@@ -68,8 +69,7 @@ class Comparison(NamedTuple):
 
 def comparison_table(lock: Lock) -> Table:
     """Every pair of methods that were tried on a lock; empty where there is only one."""
-    key = lock.arm.key[:6] if lock.arm else "missing"
-    table = Table(f"comparison_{lock.name}_{key}", f"{lock.task}: {lock.name}, method against method", about=ABOUT)
+    table = Table(f"comparison_{file_name(lock.name)}", f"{lock.title}, method against method", about=ABOUT)
     pairs = itertools.combinations(representatives(lock), 2)
     found = [result for pair in pairs if (result := compare(*pair)) is not None]
     for each, p_holm in zip(found, holm([each.p for each in found]), strict=True):

@@ -142,8 +142,9 @@ def _compare_origins(view: View, figure: Figure, role: str) -> None:
             panel.series += view.sweep(_origin(lock), by_teacher(lock, role), lock=lock)
             panel.stamp = panel.stamp or lock.stamp
         figure.keep(panel)
-        reached = [(_origin(lock), found) for lock in locks if lock.arm and (found := estimate(lock.arm, "right"))]
-        figure.notes += [f"{task}, {origin}: {found.value:.2f} with the password." for origin, found in reached]
+        for lock in locks:
+            if ceiling := estimate(lock.arm, "right") if lock.arm else None:
+                figure.notes.append(f"{task}, {_origin(lock)}: {ceiling.value:.2f} with the password.")
         for origin, found in (("from scratch", True), ("by SFT", False)):
             drawn = [lock for lock in locks if lock.facts.from_scratch == found and by_teacher(lock, role)]
             if not drawn:

@@ -10,6 +10,7 @@ from typing import Any
 from plm.studies.report.arms import Arm, last_row
 from plm.studies.report.estimates import Choice, Estimate, choose, estimate, halves_of, recovered, rise
 from plm.studies.report.figure import Figure
+from plm.studies.report.markup import file_name
 from plm.studies.report.overview import arm_label
 from plm.studies.report.view import Lock, View
 from plm.studies.statistics import Interval
@@ -63,8 +64,7 @@ def gate_table(view: View) -> Table:
 
 def elicitation_table(view: View, lock: Lock) -> Table:
     """What each elicitation of a lock reached, by the paper's choice of rounds and by an honest one, and its cost."""
-    key = lock.arm.key[:6] if lock.arm else "missing"
-    table = Table(f"elicitation_{lock.name}_{key}", lock.title)
+    table = Table(f"elicitation_{file_name(lock.name)}", lock.title)
     for arm in sorted(lock.elicitations, key=lambda arm: -_best(arm)):
         choice = choose(arm)
         if choice is not None:
