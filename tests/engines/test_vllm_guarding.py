@@ -69,7 +69,6 @@ def test_a_trainer_that_is_killed_takes_all_with_it(trainer, moment):
 def test_what_was_started_ends_with_a_start_that_fails_alone(trainer, raises, left):
     child = trainer(
         "before = start(GRANDCHILD)\n"
-        "time.sleep(0.05)\n"  # the kernel counts hundredths of a second
         "try:\n"
         "    with guarded():\n"
         "        pids = start(GRANDCHILD)\n"

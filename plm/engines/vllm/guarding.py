@@ -32,16 +32,17 @@ class Process(NamedTuple):
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
     """What is started inside, and what that starts, is killed if this process dies inside or the block raises."""
-    mark = secrets.token_hex(8)
+    mark, spared = secrets.token_hex(8), descendants(os.getpid())
+    there = [f"{each.number}:{each.began}" for each in spared]
     guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark],
+        [sys.executable, "-I", "-S", __file__, str(os.getpid()), mark, *there],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     os.environ[MARK] = mark
     try:
         yield
     except BaseException:
-        kill(descendants(os.getpid(), _began(guard.pid)) | marked(mark))
+        kill((descendants(os.getpid()) - spared) | marked(mark))
         raise
     finally:
         os.environ.pop(MARK, None)
@@ -49,25 +50,25 @@ def guarded() -> Iterator[None]:
         guard.wait()
 
 
-def watch(trainer: int, mark: str) -> None:
+def watch(trainer: int, mark: str, spared: set[Process]) -> None:
     """The guard's work. A process that renames itself may lose its environment, so that it is noted while it lives."""
-    since, seen = _began(os.getpid()), set[Process]()
+    seen = set[Process]()
     while os.getppid() == trainer:
-        seen |= descendants(trainer, since)
+        seen |= descendants(trainer) - spared
         time.sleep(_LOOKS_EVERY)
     for _ in range(_LOOKS_AFTERWARDS):
         kill(seen | marked(mark))
         time.sleep(_LOOKS_EVERY)
 
 
-def descendants(root: int, since: int) -> set[Process]:
-    """Children of a process and theirs, of those that began after `since`."""
+def descendants(root: int) -> set[Process]:
+    """Children of a process and theirs."""
     parents = {Process(number, began): parent for number, parent, began in _processes()}
     found, numbers = set[Process](), {root}
     while more := {each for each, parent in parents.items() if parent in numbers} - found:
         found |= more
         numbers = {each.number for each in more}
-    return {each for each in found if each.began > since}
+    return found
 
 
 def marked(mark: str) -> set[Process]:
@@ -111,4 +112,5 @@ def _read(number: int, file: str) -> bytes:
 
 
 if __name__ == "__main__":
-    watch(int(sys.argv[1]), sys.argv[2])
+    there = {Process(*map(int, each.split(":"))) for each in sys.argv[3:]}
+    watch(int(sys.argv[1]), sys.argv[2], there)
