@@ -8,12 +8,16 @@ likes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from plm.graders.lexer import Token, find_partners, split_tokens
 
 MAX_CHARACTERS = 20_000
+# Without any of these no function can be called `main`: the name itself, or what can put it together or bring it along
+# (macros, other files, strings of assembler, lines joined by a backslash, characters by their numbers).
+_MAY_HAVE_MAIN = re.compile(r"main|define|include|import|asm|\\\s*\n|\\[uUN]|\?\?/")
 
 # Library names that plain programs may use. Others (processes, files, signals, raw memory ...) send a program away.
 _LIBRARY = frozenset(
@@ -92,9 +96,11 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
         names: What the standard headers declare globally, in `std` or as macros.
 
     Returns:
-        The rewritten program, `alone` if it must be compiled alone, or `broken` if no compiler can accept it because
-        its brackets are not balanced.
+        The rewritten program, `alone` if it must be compiled alone, or `broken` if no compiler can make an executable
+        of it, because it has no `main` (as most of what fixedrdm writes) or because its brackets are not balanced.
     """
+    if not _MAY_HAVE_MAIN.search(program):
+        return "broken"
     tokens = split_tokens(program) if len(program) <= MAX_CHARACTERS else None
     if tokens is None or not _has_plain_words(tokens, names):
         return "alone"

@@ -30,6 +30,7 @@ class Wanted:
         labels: What tables and figures call it.
         figures: Figures that the cell is a part of.
         control_of: The cell that a control stands beside.
+        start: The study's name of the model that it starts from; None where that has none.
     """
 
     cell: str
@@ -40,6 +41,7 @@ class Wanted:
     labels: Mapping[str, Any]
     figures: tuple[str, ...]
     control_of: str | None
+    start: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,9 +90,14 @@ def _runs_of(study: Study, block: Block, seeds: Sequence[int], quick: bool) -> I
             name = f"{cell} · control" if control else cell
             start = block.control if control else block.start
             for seed in seeds:
-                words = _words(_Filler(study, block, axes, seed), block, start, seed, control)
+                filler = _Filler(study, block, axes, seed)
+                words = _words(filler, block, start, seed, control)
+                model = filler.fill(start) if start is not None else None
                 role = "control" if control else block.role
-                yield Wanted(name, seed, words, role, shown, named, block.figures, cell if control else None)
+                yield Wanted(
+                    name, seed, words, role, shown, named, block.figures, cell if control else None,
+                    model if model in study.models else None,
+                )
 
 
 def _points(block: Block, quick: bool) -> Iterator[dict[str, tuple[Any, Any]]]:

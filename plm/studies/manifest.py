@@ -28,6 +28,7 @@ class Row:
         role: `base`, `weak`, `strong`, `lock`, `elicit`, `control` or `samples`.
         seed: Of the run.
         cell: The cell; None for what only other runs need.
+        model: The study's name of the model that it makes; None where no cell starts from it by name.
         task: The task's name.
         method: What tables call the method.
         k: Number of demonstrations or shots; None where there is none.
@@ -50,6 +51,7 @@ class Row:
     role: str
     seed: int
     cell: str | None = None
+    model: str | None = None
     task: str = ""
     method: str = ""
     k: Any = None
@@ -74,7 +76,7 @@ class Row:
     @property
     def shown(self) -> str:
         """What a person calls it."""
-        return f"{self.cell or self.name}, seed {self.seed}"
+        return f"{self.cell or self.model or self.name}, seed {self.seed}"
 
 
 def run_finished(runs: Path, row: Row, needed: bool = True) -> bool:

@@ -208,6 +208,8 @@ def plan(
             raise PlmError(f"cells {taken[row.id]} and {name} are one run, {row.id}: their commands mean the same")
         taken[row.id] = name
         _describe(row, each)
+        if row.base is not None and each["start"]:
+            planner.rows[row.base].model = each["start"]
         advance(1)
     return list(planner.rows.values()), sorted(planner.files | _own_code())
 

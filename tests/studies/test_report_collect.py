@@ -130,7 +130,7 @@ def study(planted, lock, sft, failed="elicit_sft_code/00000000-seed1"):
     tuned = {"cell": "SFT on 16", "role": "elicit", "figures": ["3"], "labels": {"method": "tuning"}}
     lost = {"cell": "SFT on 99", "role": "elicit", "figures": ["3"], "status": "failed", "error": "out of memory"}
     rows = [
-        {"id": lock.id, "folder": lock.id, **common, "cell": None, "role": "lock"},
+        {"id": lock.id, "folder": lock.id, **common, "cell": None, "model": "locked well", "role": "lock"},
         {"id": sft.id, "folder": sft.id, **common, **tuned},
         {"id": failed, "folder": failed, **common, **lost, "seed": 1},
     ]
@@ -148,6 +148,7 @@ def test_a_study_gives_roles_labels_thresholds_and_what_failed(planted):
     assert view.collection.title == "mini" and ids(view.collection) == [sft.id, lock.id]
     assert [arm.name for arm in view.arms] == ["SFT on 16", "lock_code"]
     (only,) = view.locks
+    assert only.name == "locked well"  # as the study calls it
     assert only.verdict == "failed" and only.stamp == "unverified"  # a gap of 0.8 is below the study's 0.95
     assert [each["status"] for each in view.collection.planned] == ["finished", "finished", "failed"]
 

@@ -109,6 +109,7 @@ def test_a_row_says_what_the_run_is(made):
     (row,) = [row for row in rows if row.cell == "SFT on 2" and row.seed == 1]
     assert (row.role, row.task, row.method, row.k, row.figures) == ("elicit", "tiny", "SFT", 2, ["3"])
     assert {row.role for row in rows} == {"base", "lock", "elicit", "samples"}
+    assert [row.model for row in rows if row.role == "lock"] == ["lock", "lock"] and row.model == "tuned"
     assert about["figures"] == {"3": {"x": "k"}} and about["seeds"] == [0, 1]
 
 

@@ -23,7 +23,7 @@ class Lock:
     """A locked model, over its seeds, and what was tried on it.
 
     Attributes:
-        name: Of its configuration, or of its run where it is not among the runs.
+        name: The study's, or its configuration's, or its run's where it is not among the runs.
         arm: Its runs; None where they are not there.
         gates: A verdict for each run.
         elicitations: Arms that descend from it.
@@ -294,7 +294,9 @@ def _locks(arms: list[Arm], collection: Collection) -> list[Lock]:
 
 
 def _lock_name(arm: Arm, named: Counter[str]) -> str:
-    """The configuration's name; with the study's cell, or a part of the key, where several locks share it."""
+    """The study's name, or the configuration's; with the cell, or a part of the key, where several locks share that."""
+    if name := arm.runs[0].planned.get("model"):
+        return str(name)
     name = arm.runs[0].name
     return name if named[name] == 1 else f"{name} ({arm.name if arm.name != name else arm.key[:6]})"
 
