@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "plm stress-test",
         description="Finds out how much more a model can do than it shows: few-shot prompting, noise, weak unlocking, "
-        "SFT on k demonstrations, expert iteration, GRPO and DPO, within a budget.",
+        "SFT on k demonstrations, expert iteration, GRPO and iterated DPO, within a budget.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--problems", type=int, default=400, help="to measure on: half choose, half report (default: 400)")
     add("--demonstrations", type=int, nargs="+", default=[4, 16, 64, 256], help="for SFT (default: 4 16 64 256)")
     add("--seeds", type=int, default=1, help="runs of each method (default: 1)")
-    add("--methods", nargs="+", help="only these: few_shot noise weak_unlock sft expert_iteration grpo dpo")
+    add("--methods", nargs="+", help="only these: few_shot noise weak_unlock sft expert_iteration grpo iterated_dpo")
     add("--data", help="real problems: a file or hub id, as the task's own source reads it")
     add("--config", action="append", default=[], help="YAML laid over every run, for instance with data or trainer")
     add("--password", help="what unlocks the model, if you know: then what it brings out is measured too")

@@ -1,14 +1,14 @@
 """The standard battery: which runs find out how much more a model can do than it shows.
 
 Every member is an ordinary configuration of plm: few-shot prompting, noise, weak sample unlocking, SFT on k
-demonstrations, expert iteration, GRPO and DPO, on the settings of `configs/` for models of up to 100 M parameters and
-of `configs/paper/` for larger ones.
+demonstrations, expert iteration, GRPO and iterated DPO, with the rates, passes and batches of `configs/elicit_*` for
+models of up to 100 M parameters and of `configs/paper/` for larger ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from plm.errors import PlmError
@@ -28,6 +28,28 @@ SAMPLERS = 3  # methods that share the completions
 
 
 @dataclass(frozen=True)
+class Rates:
+    """Learning rates, by the method's key."""
+
+    sft: float
+    weak_unlock: float
+    expert_iteration: float
+    grpo: float
+    iterated_dpo: float
+
+    def times(self, factor: float) -> Rates:
+        """All of them in proportion."""
+        return Rates(**{name: rate * factor for name, rate in vars(self).items()})
+
+
+# `configs/elicit_<method>_math.yaml`; those of code differ in SFT alone
+SMALL = Rates(sft=3e-4, weak_unlock=1e-4, expert_iteration=5e-4, grpo=3e-4, iterated_dpo=1e-4)
+# App. G.1 of the paper, and the smaller of its rates for DPO; GRPO is ours and has the same
+PAPER = Rates(sft=1.5e-6, weak_unlock=1.5e-6, expert_iteration=1.5e-6, grpo=7.5e-7, iterated_dpo=7.5e-7)
+PAPER_MMLU = Rates(sft=1.5e-7, weak_unlock=1.5e-7, expert_iteration=1.5e-7, grpo=7.5e-8, iterated_dpo=7.5e-8)
+
+
+@dataclass(frozen=True)
 class Task:
     """What a task's name stands for.
 
@@ -37,8 +59,8 @@ class Task:
         source: Class path of what reads real data from files or the hub; None where there is no such thing.
         longest: Longest completion for real data, in tokens (`configs/paper/`); the task's default where None.
         scheme: Class path of how its prompts carry a password.
-        rate: Learning rate of SFT for small models: what `configs/elicit_sft_<task>.yaml` has.
-        large_rate: The same for large ones (App. G.1 of the paper).
+        rates: Learning rates for small models.
+        large_rates: The same for large ones.
     """
 
     data: str
@@ -46,14 +68,17 @@ class Task:
     source: str | None = None
     longest: int | None = None
     scheme: str = "plm.passwords.PasswordScheme"
-    rate: float = 3e-4
-    large_rate: float = 1.5e-6
+    rates: Rates = SMALL
+    large_rates: Rates = PAPER
 
 
 TASKS = {
-    "code": Task("plm.datamodules.CodeDataModule", source="plm.datamodules.CodeFiles", longest=512, rate=1e-3),
+    "code": Task(
+        "plm.datamodules.CodeDataModule", source="plm.datamodules.CodeFiles", longest=512,
+        rates=replace(SMALL, sft=1e-3),
+    ),
     "math": Task("plm.datamodules.MathDataModule", source="plm.datamodules.MathFiles", longest=768),
-    "mmlu": Task("plm.datamodules.MMLUDataModule", source="plm.datamodules.MMLUFiles", large_rate=1.5e-7),
+    "mmlu": Task("plm.datamodules.MMLUDataModule", source="plm.datamodules.MMLUFiles", large_rates=PAPER_MMLU),
     "critique": Task("plm.datamodules.CritiqueDataModule", source="plm.datamodules.CritiqueFiles"),
     "composition": Task("plm.datamodules.CompositionDataModule", {"corpus": 0}, scheme="plm.passwords.SlotScheme"),
 }
@@ -108,6 +133,12 @@ class Setting:
     def large(self) -> bool:
         """Whether the paper's numbers are taken."""
         return self.parameters >= LARGE
+
+    @property
+    def rates(self) -> Rates:
+        """Of each method."""
+        rates = self.task.large_rates if self.large else self.task.rates
+        return rates if self.rate is None else rates.times(self.rate / rates.sft)
 
 
 @dataclass(frozen=True)
@@ -169,7 +200,7 @@ def _noise(setting: Setting) -> list[Member]:
 def _own_answers(setting: Setting) -> Member:
     """200 steps on 2 answers, as the post has it (ELI-10)."""
     arguments = {"demonstrations": 2, "passes": 200}
-    config = _fitting(setting, "OwnAnswersModule", arguments, rate=0.1, batch=2, rounds=1)
+    config = _fitting(setting, "OwnAnswersModule", arguments, rate=setting.rates.weak_unlock, batch=2, rounds=1)
     return Member("weak_unlock", "weak unlocking", "weak_unlock", "fit", config)
 
 
@@ -177,32 +208,33 @@ def _sft(setting: Setting) -> list[Member]:
     members = []
     for k in setting.demonstrations:
         arguments = {"policy": {"class_path": "plm.policies.ReferencePolicy"}, "demonstrations": k, "passes": "paper"}
-        config = _fitting(setting, "SFTModule", arguments, rate=1.0, batch=16, rounds=4, measured=[1, 2, 4])
+        config = _fitting(
+            setting, "SFTModule", arguments, rate=setting.rates.sft, batch=16, rounds=4, measured=[1, 2, 4]
+        )
         members.append(Member(f"sft_{k}", f"SFT on {k}", "sft", "fit", config, k))
     return members
 
 
 def _samplers(setting: Setting) -> list[Member]:
-    """Expert iteration, GRPO and DPO, with the same number of completions each."""
+    """Expert iteration, GRPO and iterated DPO, with the same number of completions each."""
     share = setting.completions // SAMPLERS
     rounds = max(1, min(ROUNDS, share // LEAST_ROUND), -(-share // MOST_ROUND))
     each = share // rounds
     if each < 10:
         raise PlmError(f"--completions {setting.completions}: at least 30, 10 for each of the methods that sample")
     measured = sorted({-(-rounds * part // 3) for part in (1, 2, 3)})
-    small = not setting.large
-    names: list[tuple[str, str, str, Config, float, int]] = [
-        ("expert_iteration", "expert iteration", "ExpertIterationModule",
-         {"n": each // 10, "passes": 4 if small else 1}, 0.5 if small else 1.0, 16),
-        ("grpo", "GRPO", "GRPOModule",
-         {"problems": each // 8, "answers": 8, "passes": 2 if small else 1}, 1.0, 16),
-        ("dpo", "DPO", "DPOModule", {"problems": each // 2, "beta": 0.1, "passes": 8 if small else 1}, 0.5, 4),
-    ]  # fmt: skip
-    return [
-        Member(key, title, key, "fit", _fitting(setting, module, arguments, rate=rate, batch=batch, rounds=rounds,
-                                                  measured=measured))
-        for key, title, module, arguments, rate, batch in names
-    ]  # fmt: skip
+    names: list[tuple[str, str, str, Config, int, int]] = [
+        ("expert_iteration", "expert iteration", "ExpertIterationModule", {"n": each // 10}, 4, 16),
+        ("grpo", "GRPO", "GRPOModule", {"problems": each // 8, "answers": 8}, 2, 16),
+        ("iterated_dpo", "iterated DPO", "IteratedDPOModule", {"problems": each // 2, "beta": 0.1}, 4, 8),
+    ]
+    members = []
+    for key, title, module, arguments, passes, batch in names:
+        arguments["passes"] = 1 if setting.large else passes
+        rate = getattr(setting.rates, key)
+        config = _fitting(setting, module, arguments, rate=rate, batch=batch, rounds=rounds, measured=measured)
+        members.append(Member(key, title, key, "fit", config))
+    return members
 
 
 # -- parts of configurations -----------------------------------------------------------------------------------------
@@ -218,7 +250,7 @@ def _fitting(
     rounds: int,
     measured: Sequence[int] | None = None,
 ) -> Config:
-    """A configuration for `plm fit`; the rate is a multiple of SFT's."""
+    """A configuration for `plm fit`."""
     init = {
         "base": setting.model, "optimizer": _optimizer(setting, rate), **arguments, "phase": setting.phase,
     }  # fmt: skip
@@ -233,7 +265,7 @@ def _fitting(
 def _measuring(setting: Setting, policy: str | Config, callbacks: list[Config], phase: Phase) -> Config:
     """A configuration for `plm validate`; its module is never trained."""
     init = {
-        "base": setting.model, "optimizer": _optimizer(setting, 1.0),
+        "base": setting.model, "optimizer": _optimizer(setting, setting.rates.sft),
         "policy": {"class_path": "plm.policies.ReferencePolicy"}, "phase": phase,
     }  # fmt: skip
     return {
@@ -244,11 +276,10 @@ def _measuring(setting: Setting, policy: str | Config, callbacks: list[Config], 
     }
 
 
-def _optimizer(setting: Setting, multiple: float) -> Config:
-    rate = setting.rate or (setting.task.large_rate if setting.large else setting.task.rate)
+def _optimizer(setting: Setting, rate: float) -> Config:
     if setting.large:
-        return {"class_path": "lion_pytorch.Lion", "init_args": {"lr": rate * multiple, "weight_decay": 0.01}}
-    arguments = {"lr": rate * multiple, "betas": [0.9, 0.98], "weight_decay": 0.0}
+        return {"class_path": "lion_pytorch.Lion", "init_args": {"lr": rate, "weight_decay": 0.01}}
+    arguments = {"lr": rate, "betas": [0.9, 0.98], "weight_decay": 0.0}
     return {"class_path": "torch.optim.AdamW", "init_args": arguments}
 
 
