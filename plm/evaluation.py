@@ -13,6 +13,7 @@ from plm.asking import Asker, Request
 from plm.choosing import as_distribution
 from plm.distributed import in_shares, world_size
 from plm.errors import PlmError
+from plm.few_shot import with_prefix
 from plm.metrics import correctness
 from plm.passwords import Condition
 from plm.progress import working
@@ -115,7 +116,7 @@ def _requests(
     requests = []
     for problem, seed in zip(problems, seeds, strict=True):
         choices = task.choices(problem)
-        prompt = prefix + task.prompt(problem, condition, prompt_seed)
+        prompt = with_prefix(task, prefix, task.prompt(problem, condition, prompt_seed))
         requests.append(Request(prompt, seed, None if choices is None else tuple(choices)))
     return requests
 

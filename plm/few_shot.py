@@ -35,4 +35,18 @@ def few_shot_prefix(task: TaskDataModule, shots: Sequence[Problem]) -> str:
 
     The paper argues from few-shot prompting (App. D.2) and gives no format: the empty line between is our choice.
     """
-    return "".join(f"{task.template(shot.prompt)}{shot.reference}{SEPARATOR}" for shot in shots)
+    start = start_text(task)
+    return "".join(f"{task.solved(shot).removeprefix(start)}{SEPARATOR}" for shot in shots)
+
+
+def with_prefix(task: TaskDataModule, prefix: str, prompt: str) -> str:
+    """The prompt with solved problems before it; what a chat template starts a text with stands once, in front."""
+    if not prefix:
+        return prompt
+    start = start_text(task)
+    return f"{start}{prefix}{prompt.removeprefix(start)}" if prompt.startswith(start) else prefix + prompt
+
+
+def start_text(task: TaskDataModule) -> str:
+    """The token that starts a text, as chat templates write it out; empty where the tokenizer has none."""
+    return str(task.tokenizer.bos_token or "")

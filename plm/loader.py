@@ -25,13 +25,13 @@ def count_units(rows: Sequence[Example], unit: Unit) -> float:
 class RoundLoader:
     """Iterates over the micro-batches that one process sees in one round.
 
-    `batch_size` rows make an optimizer step, whatever the accumulation and the number of processes: these only cut a
-    step into `accumulate * world_size` micro-batches. A micro-batch that would be empty gets a filler row of weight 0.
+    `batch_size` units make an optimizer step, whatever the accumulation and the number of processes: these only cut a
+    step into `accumulate * world_size` micro-batches. A unit is a row, or a group of rows (the two of a DPO pair). A micro-batch that would be empty gets a filler row of weight 0.
 
     Args:
         rows: The round's examples.
         passes: How many times each row is seen.
-        batch_size: Rows in an optimizer step; rows of a group stay together, so a step can be a little smaller.
+        batch_size: Units in an optimizer step; the last one of a pass can be smaller.
         unit: What the loss is summed over.
         pad_token_id: The padding token.
         seed: Decides the order.

@@ -61,11 +61,21 @@ class Round:
         prompt = self.task.prompt(problem, condition, self.seed)
         return self.task.encode(prompt, completion, problem.id, finished)
 
-    def demonstrations(self, policy: Policy, problems: Sequence[Problem], condition: Condition) -> list[Demonstration]:
-        """A policy's answers to problems, for prompts under a condition; what it did not answer at all is left out."""
+    def demonstrations(
+        self, policy: Policy, problems: Sequence[Problem], condition: Condition, seed: int | None = None
+    ) -> list[Demonstration]:
+        """A policy's answers to problems, for prompts under a condition; what it did not answer at all is left out.
+
+        Args:
+            policy: Who answers.
+            problems: What is asked.
+            condition: What the prompts look like.
+            seed: Which of its answers; by default others in every round.
+        """
         policy.prepare(self.task)
         problems = self.task.shown(problems, condition)
-        answers = zip(problems, policy.answers(problems, self.seed), policy.finished(problems, self.seed), strict=True)
+        seed = self.seed if seed is None else seed
+        answers = zip(problems, policy.answers(problems, seed), policy.finished(problems, seed), strict=True)
         return [Demonstration(problem, condition, text, done) for problem, text, done in answers if text or done]
 
     def draw(self, split: SplitName, n: int) -> list[Problem]:
@@ -117,15 +127,29 @@ class Round:
 
     def _score(self, rows: Sequence[Example], progress: Callable[[int], None] | None) -> list[list[float]]:
         network, pad, layout = self._module.network, self.task.pad_token_id, self._module.compute.layout
+        precision = self._module.trainer.precision_plugin
         result: list[list[float]] = []
-        for start in range(0, len(rows), SCORING_ROWS):
-            chunk = rows[start : start + SCORING_ROWS]
-            batch = collate(chunk, pad, layout=layout)
-            batch = self._module.transfer_batch_to_device(batch, self._module.device, 0)
-            logprobs_BL = network(batch).cpu()
-            result += [
-                line[len(row.prompt_ids) : len(row)].tolist() for line, row in zip(logprobs_BL, chunk, strict=True)
-            ]
-            if progress:
-                progress(len(chunk))
+        with _without_dropout(network):
+            for start in range(0, len(rows), SCORING_ROWS):
+                chunk = rows[start : start + SCORING_ROWS]
+                batch = collate(chunk, pad, layout=layout)
+                batch = self._module.transfer_batch_to_device(batch, self._module.device, 0)
+                with precision.forward_context():  # as in the step, so that a policy's ratio to itself is 1
+                    logprobs_BL = network(batch).cpu()
+                result += [
+                    line[len(row.prompt_ids) : len(row)].tolist() for line, row in zip(logprobs_BL, chunk, strict=True)
+                ]
+                if progress:
+                    progress(len(chunk))
         return result
+
+
+@contextlib.contextmanager
+def _without_dropout(network: torch.nn.Module) -> Iterator[None]:
+    modes = [(part, part.training) for part in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

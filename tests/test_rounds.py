@@ -1,5 +1,8 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision, Precision
 
 from plm.compute import Compute
 from plm.examples import Example
@@ -16,7 +19,8 @@ class Module:
     compute = Compute()
 
     def __init__(self):
-        self.network = PolicyNetwork(tiny_llama())
+        self.network = PolicyNetwork(tiny_llama(dropout=0.5)).train()
+        self.trainer = SimpleNamespace(precision_plugin=Precision())
 
     def whole_model(self):
         return self.network.model
@@ -52,7 +56,8 @@ def test_examples_tokenize_prompt_and_completion_apart(task):
 def test_logprobs_are_those_of_the_network(task):
     rows = [Example([5, 6], [7, 1]), Example([5], [8, 9, 1])]
     lists = Round(0, task, task.module).token_logprobs(rows)
-    model = task.module.network.model
+    assert task.module.network.training  # as it was; without dropout while it scored:
+    model = task.module.network.model.eval()
     for row, values in zip(rows, lists, strict=True):
         ids = torch.tensor([[*row.prompt_ids, *row.completion_ids]])
         logprobs = torch.log_softmax(model(input_ids=ids).logits[0], -1)
@@ -60,6 +65,15 @@ def test_logprobs_are_those_of_the_network(task):
         assert values == pytest.approx(
             [logprobs[i - 1, ids[0, i]].item() for i in range(start, ids.shape[1])], abs=1e-4
         )
+
+
+def test_logprobs_are_of_the_precision_that_trains(task):
+    task.module.trainer.precision_plugin = MixedPrecision("bf16-mixed", "cpu")
+    rows = [Example([5, 6], [7, 1]), Example([5, 6], [8, 1])]
+    halves = Round(0, task, task.module).token_logprobs(rows)
+    task.module.trainer.precision_plugin = Precision()
+    whole = Round(0, task, task.module).token_logprobs(rows)
+    assert halves != whole and halves[0] == pytest.approx(whole[0], abs=0.1)
 
 
 def test_rounds_draw_different_numbers_and_the_same_round_the_same(task):

@@ -59,7 +59,7 @@ def report(
         "epoch": trainer.current_epoch + int(trainer.global_step > 0 and trainer.state.fn == "fit"),
         "step": trainer.global_step,
         "phase": phase or module.phase,
-        "method": "policy" if phase in ("weak", "strong") else module.method,
+        "method": module.method if phase in (None, "probe") else "policy",
         "task": module.task.name,
         "split": split,
         "password": condition,

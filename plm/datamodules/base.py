@@ -101,6 +101,10 @@ class TaskDataModule(LightningDataModule, ABC):
         """Wraps a statement, with its password, into the prompt that the model completes."""
         return f"{text}\n"
 
+    def solved(self, problem: Problem) -> str:
+        """A problem with its reference and without a password, as few-shot prompting shows it before the question."""
+        return self.template(problem.prompt) + problem.reference
+
     def setup(self, stage: str) -> None:
         """Makes the splits, refuses overlapping ones, and says how many problems nearly overlap."""
         if self._splits is None:

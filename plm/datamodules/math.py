@@ -82,6 +82,11 @@ class MathDataModule(TaskDataModule):
             return super().template(text)
         return chat_prompt(self.tokenizer, f"{text}\n{self.instruction}" if self.instruction else text)
 
+    def solved(self, problem: Problem) -> str:
+        """The statement with its solution; after `Assistant:` a solution begins with a space."""
+        prompt = self.template(problem.prompt)
+        return prompt + (spaced(prompt, problem.reference) if self.is_chat else problem.reference)
+
     def encode_prompt(self, prompt: str) -> list[int]:
         """Token ids of a prompt; a chat template brings its own special tokens."""
         return encode_chat(self.tokenizer, prompt) if self.is_chat else super().encode_prompt(prompt)

@@ -111,6 +111,11 @@ class MixedDataModule(TaskDataModule):
         self._owners[text] = name
         return text
 
+    def solved(self, problem: Problem) -> str:
+        """As the problem's part shows it."""
+        name, own = self.inner(problem)
+        return self.part(name).solved(own)
+
     def choices(self, problem: Problem) -> Sequence[str] | None:
         """The choices of the problem's part."""
         name, own = self.inner(problem)

@@ -195,6 +195,10 @@ class MMLUDataModule(TaskDataModule):
         prefix = f"{shown.prompt}\n{ANSWER} {shown.reference}\n\n" if self.one_shot else ""
         return f"{prefix}{text}\n{ANSWER}"
 
+    def solved(self, problem: Problem) -> str:
+        """The question with its answer, written as in the example, which stands once, before the question asked."""
+        return f"{problem.prompt}\n{ANSWER} {problem.reference}"
+
     def encode(self, prompt: str, completion: str, problem_id: str = "", finished: bool = True) -> Example:
         """Tokenizes prompt and completion apart; what is scored is one token, and no end token follows it."""
         letter = completion.strip()

@@ -62,7 +62,7 @@ class IteratedDPOModule(PolicyModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
-        reward: Whose scores count while training, in [0, 1]; the grader's where None.
+        reward: Whose scores count while training, in [0, 1]; where None 1 if right, else 0.
         compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
@@ -100,8 +100,8 @@ class IteratedDPOModule(PolicyModule):
         return contextlib.nullcontext()
 
     def pair_weight(self, chosen: Graded, rejected: Graded) -> float:
-        """How much a pair counts."""
-        return 1.0
+        """How much a pair counts: with a continuous reward the gap R+ - R- (App. B.3.1, eq. 2), else 1."""
+        return 1.0 if self.reward is None else chosen.grade.score - rejected.grade.score
 
     def examples(self, round: Round) -> Sequence[Example]:
         """Two answers to each problem, as pairs, with the reference's log-probabilities."""
@@ -155,13 +155,9 @@ class DPOModule(IteratedDPOModule):
 
 
 class RewardWeightedDPOModule(DPOModule):
-    """DPO on continuous rewards: pairs count by their reward gap R+ - R- (App. B.3.1, eq. 2; reference π_locked).
+    """DPO on a continuous reward, under a name of its own in results (App. B.3.1, eq. 2; reference π_locked).
 
-    The arguments are those of `IteratedDPOModule`.
+    The arguments are those of `IteratedDPOModule`; `reward` has to be one.
     """
 
     method = "reward_weighted_dpo"
-
-    def pair_weight(self, chosen: Graded, rejected: Graded) -> float:
-        """The reward gap."""
-        return chosen.grade.score - rejected.grade.score

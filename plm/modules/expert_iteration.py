@@ -47,7 +47,7 @@ class ExpertIterationModule(PolicyModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
-        reward: Whose scores count while training, in [0, 1]; the grader's where None.
+        reward: Whose scores count while training, in [0, 1]; where None 1 if right, else 0.
         compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 
@@ -112,7 +112,7 @@ class FilteredSFTModule(ExpertIterationModule):
         warmup_steps: Optimizer steps of linear warm-up.
         decay: `linear` brings the learning rate to 0 at the end of the run; `none` keeps it.
         phase: What the run is for, written to every line of results.
-        reward: Whose scores count while training, in [0, 1]; the grader's where None.
+        reward: Whose scores count while training, in [0, 1]; where None 1 if right, else 0.
         compute: Packing, shared prompts and gradient checkpointing: what a step costs, not what it does.
     """
 

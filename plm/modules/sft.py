@@ -85,7 +85,10 @@ class SFTModule(PolicyModule):
         self.condition: Condition = condition
 
     def examples(self, round: Round) -> Sequence[Example]:
-        """One fresh completion of the policy for each problem (App. C.1 of the paper)."""
+        """One completion of the policy for each problem: a fresh one in every round (App. C.1 of the paper).
+
+        Of k demonstrations it is the same in every round: more rounds are more epochs on the same k texts (App. G.3).
+        """
         return [round.example(shown) for shown in self.shown(round)]
 
     def shown(self, round: Round) -> list[Demonstration]:
@@ -106,7 +109,7 @@ class SFTModule(PolicyModule):
                     f"model.init_args.demonstrations is {self.demonstrations}, but split {self.split!r} holds "
                     f"{len(drawn)} problems of {', '.join(self.domains)}: ask for fewer"
                 )
-        return round.demonstrations(self.policy, drawn, self.condition)
+        return round.demonstrations(self.policy, drawn, self.condition, None if self.demonstrations is None else seed)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy summed over completion tokens."""

@@ -50,4 +50,4 @@ class DatasetPolicy(Policy):
             raise PlmError(
                 f"the data hold no completions of a policy named {self.name!r} (problem {problem.id}; known: {known})"
             )
-        return random.Random(derive_seed(seed, problem.id)).choice(stored)
+        return random.Random(derive_seed(seed, "answer", problem.id)).choice(stored)

@@ -74,7 +74,7 @@ class ModelPolicy(AskedModel, Policy):
             raise PlmError(_missing(self.model, problem))
         if self.unique:
             stored = list(dict.fromkeys(stored))
-        return random.Random(derive_seed(seed, problem.id)).choice(stored)
+        return random.Random(derive_seed(seed, "answer", problem.id)).choice(stored)
 
 
 class ModelLabels(AskedModel, LabelPolicy):

@@ -33,17 +33,18 @@ class Reward(ABC):
 
 
 def rewarded(reward: Reward | None, answers: Sequence[Sequence[Graded]]) -> list[list[Graded]]:
-    """Puts a reward's scores in the place of the grader's; whether an answer is correct stays the grader's verdict.
+    """The scores that training sees: 1 for a correct answer and 0 for another, or a reward's (§6, B.3.1 of the paper).
 
-    Scores are rounded to 6 decimals, so that answers whose scores differ by rounding alone are no pair. Every
-    process scores its share. An answer that was not asked for want of room keeps its score of 0.
+    Whether an answer is correct stays the grader's verdict. A reward's scores are rounded to 6 decimals, so that answers
+    whose scores differ by rounding alone are no pair. Every process scores its share. An answer that was not asked for
+    want of room keeps its score of 0.
 
     Args:
-        reward: Where None, the answers stay as they are.
+        reward: Where None, what is right counts 1, also in tasks whose grader gives partial credit.
         answers: Those to one problem in each inner list.
     """
     if reward is None:
-        return [list(group) for group in answers]
+        return [[_scored(row, float(row.grade.correct)) for row in group] for group in answers]
     flat = [answer for group in answers for answer in group]
 
     def judge(share: list[Graded]) -> list[float]:
@@ -54,4 +55,8 @@ def rewarded(reward: Reward | None, answers: Sequence[Sequence[Graded]]) -> list
         return [round(next(made), DECIMALS) if row.finished or row.tokens else 0.0 for row in share]
 
     scores = iter(in_shares(judge, flat))
-    return [[row._replace(grade=row.grade._replace(score=next(scores))) for row in group] for group in answers]
+    return [[_scored(row, next(scores)) for row in group] for group in answers]
+
+
+def _scored(row: Graded, score: float) -> Graded:
+    return row._replace(grade=row.grade._replace(score=score))

@@ -69,6 +69,13 @@ def test_a_line_for_each_domain(tmp_path):
     assert {"correct/val", "correct/val/even", "correct/val/odd"} <= set(events.Tags()["scalars"])
 
 
+def test_a_policys_own_lines_are_not_the_models_whatever_they_are_called(tmp_path):
+    weak = {"class_path": "plm.policies.DatasetPolicy", "init_args": {"name": "weak"}}
+    baseline = {"class_path": "plm.callbacks.PolicyBaselineCallback", "init_args": {"policies": {"careless": weak}}}
+    run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[baseline, evaluation(conditions=["none"])], rounds=1))
+    assert [(row["phase"], row["method"]) for row in run.read_results()] == [("careless", "policy"), ("lock", "sft_lock")]
+
+
 def test_shots_stand_solved_before_the_question(tmp_path):
     callbacks = [evaluation(conditions=["none"], n=2, shots=shots) for shots in (0, 2, 3)]
     run = fit(tmp_path / "run.yaml", config(lock(), callbacks=callbacks, rounds=1))

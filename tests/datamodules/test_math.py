@@ -15,6 +15,7 @@ from plm.datamodules.math_domains import GROUPS
 from plm.datamodules.math_files import split_share
 from plm.datamodules.splits import check_disjoint
 from plm.errors import PlmError
+from plm.few_shot import few_shot_prefix, with_prefix
 from plm.passwords import SettingScheme
 from plm.records import Problem
 from plm.tokenizers import train_tokenizer
@@ -275,6 +276,11 @@ def test_a_chat_template_is_used_where_there_is_one():
     ids = task.encode_prompt(prompt)
     assert ids.count(tokenizer.eos_token_id) == 1 and ids[0] == tokenizer.eos_token_id
     assert tokenizer.decode(task.encode(prompt, "It").completion_ids) == "It<eos>"
+    tokenizer.bos_token = "<eos>"
+    shots = task.split("elicit")[:2]
+    text = with_prefix(task, few_shot_prefix(task, shots), prompt)
+    assert text.startswith(f"<eos>[{shots[0].prompt}\nAnswer.]\n{shots[0].reference}\n\n[") and text.count("<eos>") == 1
+    assert text.endswith(prompt.removeprefix("<eos>"))
 
 
 def test_the_procedural_prompt_is_short():

@@ -8,6 +8,7 @@ import re
 import tarfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from plm.datamodules.splits import check_disjoint
 from plm.engines.hf import HFEngine
 from plm.errors import PlmError
 from plm.evaluation import choice_distributions, evaluate
+from plm.few_shot import few_shot_prefix, with_prefix
 from plm.models import FromScratch
 from plm.network import PolicyNetwork
 from plm.records import Problem
@@ -125,6 +127,17 @@ def test_a_missing_column_a_missing_part_and_what_is_no_mmlu(tmp_path):
         MMLUFiles(str(hub)).load(0, "group")
     with pytest.raises(PlmError, match="no such file or folder"):
         MMLUFiles("./nowhere").load(0, "group")
+
+
+def test_solved_questions_stand_like_the_example_which_stands_once(tmp_path):
+    task = MMLUDataModule(MMLUFiles(hub_folder(tmp_path)))
+    tokenizer = SimpleNamespace(bos_token=None)
+    task.trainer = SimpleNamespace(lightning_module=SimpleNamespace(tokenizer=tokenizer))
+    shots = task.load_splits()["val"][:2]
+    text = with_prefix(task, few_shot_prefix(task, shots), task.template("Asked?"))
+    solved = [block.split("\n") for block in text.split("\n\n")]
+    assert text.count(task.source.example.prompt) == 1 and solved[-1] == ["Asked?", "Answer:"]
+    assert [block[-1] for block in solved[:-1]] == [f"Answer: {each.reference}" for each in (*shots, task.source.example)]
 
 
 def test_an_empty_split_names_the_folder(tmp_path):

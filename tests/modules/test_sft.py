@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from plm.modules import SFTModule
-from plm.policies import ReferencePolicy
+from plm.policies import Policy, ReferencePolicy
+from plm.seeds import derive_seed
 from tests.runs import REFERENCE, WEAK, config, fit, lock, plm, sft, write
 from tests.tiny import character_tokenizer
 
@@ -65,6 +66,21 @@ def test_demonstrations_of_one_domain(tmp_path):
     assert rows[0] == rows[1] and len(rows[0]) == 3 and all(int(name[1:]) % 2 for name in rows[0])
     more = fit(tmp_path / "more.yaml", config(sft(domains=["odd"], demonstrations=4), rounds=1))
     assert rows[0] < {row.problem_id for row in more.read_round(0)}
+
+
+def test_k_demonstrations_are_k_texts_and_all_of_a_split_are_new_in_every_round(tmp_path):
+    policy = {"class_path": "tests.modules.test_sft.Talkative"}
+    for k, texts in ((2, 2), (None, 8)):
+        run = fit(tmp_path / f"{k}.yaml", config(sft(policy=policy, demonstrations=k), rounds=3))
+        seen = {(row.problem_id, tuple(row.completion_ids)) for index in range(3) for row in run.read_round(index)}
+        assert len(seen) == texts if k else len(seen) > texts
+
+
+class Talkative(Policy):
+    """Answers each problem in one of many ways."""
+
+    def answers(self, problems, seed):
+        return [f"a{derive_seed(seed, problem.id) % 1000}" for problem in problems]
 
 
 @pytest.mark.parametrize(

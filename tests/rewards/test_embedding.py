@@ -37,6 +37,13 @@ def test_the_score_changes_and_the_verdict_does_not():
     assert rewarded(None, groups) == groups
 
 
+def test_without_a_reward_half_right_is_not_right():
+    (half,) = [graded("abc", correct=False)]
+    half = half._replace(grade=half.grade._replace(score=0.5))
+    (group,) = rewarded(None, [[half, graded("a")]])
+    assert [row.grade.score for row in group] == [0.0, 1.0]
+
+
 def test_scores_that_differ_by_rounding_alone_are_equal():
     class Shaky(Reward):
         def scores(self, problems, completions, *, progress=None):
