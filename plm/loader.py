@@ -26,7 +26,8 @@ class RoundLoader:
     """Iterates over the micro-batches that one process sees in one round.
 
     `batch_size` units make an optimizer step, whatever the accumulation and the number of processes: these only cut a
-    step into `accumulate * world_size` micro-batches. A unit is a row, or a group of rows (the two of a DPO pair). A micro-batch that would be empty gets a filler row of weight 0.
+    step into `accumulate * world_size` micro-batches. A unit is a row, or rows of one group (the two of a DPO pair). A
+    micro-batch that would be empty gets a filler row of weight 0.
 
     Args:
         rows: The round's examples.
