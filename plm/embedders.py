@@ -129,7 +129,8 @@ class SentenceTransformerEmbedder(Embedder):
                 from sentence_transformers import SentenceTransformer
             except ImportError as error:
                 raise PlmError(
-                    "SentenceTransformerEmbedder needs the package sentence-transformers: pip install 'plm[critique]'"
+                    "SentenceTransformerEmbedder needs the package sentence-transformers: "
+                    "pip install -e '.[critique]' in plm's checkout"
                 ) from error
             name = self.model or _packaged()
             try:

@@ -107,7 +107,9 @@ def find_isolation(launcher: Path, *, unsafe: bool) -> Isolation:
         return "none"
     raise PlmError(
         "programs cannot be graded safely here: bubblewrap is not usable (install the package `bubblewrap`) and the "
-        "kernel refuses user namespaces; pass unsafe=True (--unsafe) to run them without isolation"
+        "kernel refuses user namespaces; in a throw-away container, --unsafe (plm grade, plm prepare), "
+        "data.init_args.unsafe_grading: true (plm fit) or unsafe=True (Python) runs them without isolation: they can "
+        "then read every file that you can read"
     )
 
 

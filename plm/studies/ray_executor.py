@@ -82,7 +82,7 @@ class RayExecutor(Executor):
         try:
             import ray
         except ImportError as error:
-            raise PlmError("the executor ray needs the extra cluster: pip install 'plm[cluster]'") from error
+            raise PlmError("the executor ray needs Ray: pip install -e '.[cluster]' in plm's checkout") from error
         self._ray = ray
         self._cpus, self._program = cpus, program
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what ray will do by default

@@ -155,7 +155,9 @@ class Client:
         try:
             import openai
         except ImportError as error:
-            raise PlmError("the package `openai` is not installed: pip install 'plm[api]'") from error
+            raise PlmError(
+                "the package `openai` is not installed: pip install -e '.[api]' in plm's checkout"
+            ) from error
         self._openai = openai.OpenAI(
             base_url=self.base_url, api_key=self._key(), max_retries=0, timeout=self.timeout
         )  # our own retries hold back all threads, and write down what is no reply

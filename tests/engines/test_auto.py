@@ -77,7 +77,7 @@ def test_ipc_is_refused_on_a_cpu():
 @pytest.mark.skipif(is_installed(), reason="vLLM is there")
 def test_without_vllm_the_error_says_how_to_get_it():
     engine = VLLMEngine()
-    with pytest.raises(PlmError, match="needs vLLM: on CUDA `pip install 'plm\\[vllm\\]'`, on a CPU see README"):
+    with pytest.raises(PlmError, match=r"on CUDA `pip install -e '\.\[vllm\]'` in plm's checkout, on a CPU see README"):
         engine.sync(make_model(), "v")
     with pytest.raises(StaleWeightsError, match="weights 'v', but the engine holds None"):
         engine.generate([[2]], SamplingParams(2, 0.0, EOS), version="v")

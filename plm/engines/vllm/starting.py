@@ -39,7 +39,8 @@ INSIDE = Isolation(
 )
 GIB = 1 << 30
 MISSING = (
-    "VLLMEngine needs vLLM: on CUDA `pip install 'plm[vllm]'`, on a CPU see README, \"With vLLM\"; or use HFEngine"
+    "VLLMEngine needs vLLM: on CUDA `pip install -e '.[vllm]'` in plm's checkout, on a CPU see README, \"With vLLM\"; "
+    "or use HFEngine"
 )
 
 
