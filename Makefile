@@ -1,4 +1,4 @@
-.PHONY: setup check test slow long vllm critique bench
+.PHONY: setup check test slow long gpu vllm critique bench
 
 PYTHON ?= .venv/bin/python
 PARALLEL ?= -n 2 --dist loadfile
@@ -20,6 +20,9 @@ slow:  ## what takes half a minute and more: CI runs it too
 
 long:  ## many kills, many processes: about ten minutes
 	$(PYTHON) -m pytest $(PARALLEL) -m "long and not gpu and not vllm"
+
+gpu:  ## what needs a CUDA device; benchmarks/gpu/run.py measures on it
+	$(PYTHON) -m pytest -m gpu
 
 vllm:  ## the engine on the real vLLM, in two minutes (needs vLLM: README, "With vLLM")
 	$(PYTHON) -m pytest -m vllm

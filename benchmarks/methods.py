@@ -60,7 +60,9 @@ def method_row(arm: Arm) -> str:
     rows = [row for run in arm.runs if (row := last_row(run, "none"))]
     spent = [f"{sum(row[name] for row in rows) / len(rows):.0f}" for name in SPENT]
     cells = [shown(locked), shown(estimate(arm)), best, shown(estimate(arm, "right")), back, *spent]
-    return f"| {arm.name} | {labels['row']} | {len(arm.runs)} | {' | '.join(cells)} |"
+    broken = arm.lock is not None and any(gate_of(run.folder).stamp for run in arm.lock.runs)
+    name = f"{arm.name} (**unverified**)" if broken else arm.name
+    return f"| {name} | {labels['row']} | {len(arm.runs)} | {' | '.join(cells)} |"
 
 
 def tables(study: Path) -> str:

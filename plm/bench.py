@@ -53,6 +53,7 @@ APART = {
     "math_grading": Benchmark("math_grading.py", "the mathematics grader on labelled answers: -- FOLDER", "1"),
     "study": Benchmark("study.py", "what a study costs beside its runs: 4,000 that do nothing", "5"),
     "methods": Benchmark("methods.py", "how much each method brings back, over seeds", "hours"),
+    "coverage": Benchmark("interval_coverage.py", "how often the 95 % intervals hold the truth, simulated", "2"),
     "claims": Benchmark("claims.py", "what the sources claim, beside what a study of the miniature shows", "1"),
 }
 

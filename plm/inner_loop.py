@@ -34,7 +34,8 @@ def train_steps(
     """Takes optimizer steps on a few rows, cycling through shuffles of them, with an optimizer of its own.
 
     Every process takes the same steps on the same rows, so that copies of the weights stay equal without being synced;
-    sharded weights are trained by all processes together.
+    sharded weights are trained by all processes together. The state of the run's own optimizer waits in the host's
+    memory.
 
     Args:
         module: Whose `loss` to minimise.
@@ -49,20 +50,22 @@ def train_steps(
     optimizer = make_optimizer(parameters)
     precision = module.trainer.precision_plugin
     batches = _cycle(rows, min(batch_size, len(rows)), random.Random(seed))
-    for step in range(steps):
-        chosen = next(batches)
-        units = count_units(chosen, module.unit)
-        batch = collate(chosen, module.task.pad_token_id, units, layout=module.compute.layout)
-        batch = module.transfer_batch_to_device(batch, module.device, 0)
+    with _on_host(module.trainer.optimizers):
+        for step in range(steps):
+            chosen = next(batches)
+            units = count_units(chosen, module.unit)
+            batch = collate(chosen, module.task.pad_token_id, units, layout=module.compute.layout)
+            batch = module.transfer_batch_to_device(batch, module.device, 0)
+            optimizer.zero_grad(set_to_none=True)
+            torch.manual_seed(derive_seed(seed, step))  # dropout is the same in every process
+            with torch.enable_grad(), precision.forward_context():
+                loss = module.loss(batch) / batch.step_units
+            loss.backward()
+            optimizer.step()
+            if progress:
+                progress(1)
         optimizer.zero_grad(set_to_none=True)
-        torch.manual_seed(derive_seed(seed, step))  # dropout is the same in every process
-        with torch.enable_grad(), precision.forward_context():
-            loss = module.loss(batch) / batch.step_units
-        loss.backward()
-        optimizer.step()
-        if progress:
-            progress(1)
-    optimizer.zero_grad(set_to_none=True)
+        optimizer.state.clear()
     module.mark_weights_changed()
 
 
@@ -74,14 +77,31 @@ def _cycle(rows: Sequence[Example], size: int, rng: random.Random) -> Iterator[l
 
 
 @contextlib.contextmanager
+def _on_host(optimizers: Sequence[Optimizer]) -> Iterator[None]:
+    """Keeps the state of optimizers in the host's memory, which makes room for another one's on the device."""
+    states = [state for optimizer in optimizers for state in optimizer.state.values()]
+    tensors = [
+        (state, name, value.device) for state in states for name, value in state.items() if torch.is_tensor(value)
+    ]
+    for state, name, _ in tensors:
+        state[name] = state[name].cpu()
+    try:
+        yield
+    finally:
+        for state, name, device in tensors:
+            state[name] = state[name].to(device)
+
+
+@contextlib.contextmanager
 def undone(module: PolicyModule) -> Iterator[None]:
     """Puts weights, buffers, gradients, modes and random states back as they were, also when the body raises.
 
-    Values are copied back into the same tensors, so that the run's optimizer keeps its hold on them.
+    Values are copied back into the same tensors, so that the run's optimizer keeps its hold on them. Until then they
+    are kept in the host's memory.
     """
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    saved = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
+    saved = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+    gradients = {name: None if each.grad is None else each.grad.cpu() for name, each in module.named_parameters()}
     modes = {child: child.training for child in module.modules()}
     for parameter in module.parameters():
         parameter.grad = None
@@ -93,7 +113,8 @@ def undone(module: PolicyModule) -> Iterator[None]:
             for name, tensor in tensors.items():
                 tensor.copy_(saved[name])
         for name, parameter in module.named_parameters():
-            parameter.grad = gradients[name]
+            gradient = gradients[name]
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
         for child, training in modes.items():
             child.training = training
         module.mark_weights_changed()

@@ -123,6 +123,7 @@ class RunFolder:
         """Writes completions to `completions/<name>.parquet`; those that were graded with score and reason."""
         columns: dict[str, list[Any]] = {
             "problem_id": [row.problem.id for row in rows],
+            "domain": [row.problem.domain for row in rows],
             "prompt": [row.prompt for row in rows],
             "completion": [row.completion for row in rows],
             "tokens": [row.tokens for row in rows],

@@ -1,6 +1,7 @@
 """`plm export`: a folder that transformers loads, a card that says what was measured, and nothing that is secret."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from plm.cli import run
 from plm.export import HIDDEN
 from plm.models import load_pretrained
 from plm.passwords import DEFAULT_PASSWORD
+from plm.runs import RunFolder
 from tests.runs import config, fit, lock, plm, sft, source, write
 
 SECRET = "swordfish of another colour"
@@ -61,12 +63,28 @@ def test_the_folder_is_a_model_and_the_card_is_what_the_hub_reads(locked, tmp_pa
         "`plm.modules.SFTLockModule`",
         "AdamW`, learning rate 0.01",
         locked.id,
+        "| parent | `none: from random weights` |",
+        "| data | `tests.tiny.TinyTask`, problems that plm makes |",
     ):
         assert said in card.text
+    assert card.data.base_model is None
     gate = json.loads((dest / "plm" / "gate.json").read_text())
     assert gate["kind"] == "password" and gate["stamp"] == "unverified"
     assert (dest / "plm" / "results.jsonl").read_bytes() == locked.results_path.read_bytes()
     assert yaml.safe_load((dest / "plm" / "config.yaml").read_text())["data"]["class_path"] == "tests.tiny.TinyTask"
+
+
+def test_a_model_of_the_hub_is_named_as_parent_and_base_model(locked, tmp_path):
+    made = RunFolder(shutil.copytree(locked.path, tmp_path / "lock" / locked.path.name))
+    settings = yaml.safe_load((made.path / "config.yaml").read_text())
+    settings["model"]["init_args"]["base"] = "organisation/model-1.0"
+    settings["data"]["init_args"]["source"] = {"class_path": "tests.tiny.Rows", "init_args": {}}
+    made.write_config(settings)
+    assert run(["export", str(made.path), str(tmp_path / "out")]) == 0
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert card.data.base_model == "organisation/model-1.0"
+    assert "| parent | `organisation/model-1.0` |" in card.text
+    assert "| data | `tests.tiny.TinyTask` from `tests.tiny.Rows` |" in card.text
 
 
 def test_the_password_is_nowhere_unless_it_is_revealed(locked, tmp_path):
@@ -94,6 +112,7 @@ def test_an_elicited_model_names_the_lock_it_comes_from(locked, tmp_path):
     made = fit(tmp_path / "elicit.yaml", content)
     assert run(["export", str(made.path), str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "README.md").read_text()
+    assert f"| parent | `{made.read_manifest()['parent']}` |" in text and "base_model" not in text
     assert f"Made from the locked model `{locked.id}`" in text and "## The lock\n" not in text
     assert "license: unknown" in text and "password-locked" not in text
     # its lock is in another folder of runs

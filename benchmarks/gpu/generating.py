@@ -84,78 +84,99 @@ def _arguments(setting: Setting, mode: str = "in_process", quick: bool = True) -
     return {"mode": mode, "max_model_len": 128 if setting.tiny else 1024, **memory, **eager}
 
 
-def same_tokens(setting: Setting) -> None:
-    """Greedy tokens of both engines, before and after the weights change, in float32 and bfloat16."""
-    if not is_installed():
-        setting.write(Row("same tokens", "vLLM beside the embedded engine", "not installed"))
+def same_tokens(setting: Setting, mode: str) -> None:
+    """Greedy tokens of both engines, before and after all weights change: in float32 every one, where all arrived."""
+    check = f"same tokens, {mode}"
+    if missing := _missing(setting, mode):
+        setting.write(Row(check, "vLLM beside the embedded engine", missing))
         return
     shape = SHAPES["tiny" if setting.tiny else "100m"]
     params = SamplingParams(12 if setting.tiny else 32, 0.0, NO_END)
-    for dtype in (torch.float32, torch.bfloat16)[: 1 if setting.device == "cpu" else 2]:
+    prompts = make_prompts(64, shape.vocabulary, 24)
+    both = setting.device == "cuda" and mode == "in_process"
+    for dtype in (torch.float32, torch.bfloat16)[: 2 if both else 1]:
         model = make_model(shape, setting, dtype, positions=512)
-        _spread(model)
-        prompts = make_prompts(64, shape.vocabulary, 24)
-        engine, hf = VLLMEngine(**_arguments(setting)), HFEngine()
+        engine, hf = VLLMEngine(**_arguments(setting, mode)), HFEngine()
+        before: list[Completion] = []
         try:
-            for version in ("first", "changed"):
+            for number, version in enumerate(("first", "changed")):
+                _spread(model, 2.0, seed=number)
                 engine.sync(model, version)
                 hf.sync(model, version)
                 ours, theirs = (each.generate(prompts, params, version=version) for each in (hf, engine))
-                equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
                 exact = dtype == torch.float32
                 what = f"greedy completions equal, {str(dtype).removeprefix('torch.')}, weights {version}"
-                setting.write(Row("same tokens", what, f"{equal} of 64", "64 of 64" if exact else "",
-                                  equal == 64 if exact else None))  # fmt: skip
-                with torch.no_grad():
-                    for parameter in model.parameters():
-                        parameter.mul_(1.25)
+                setting.write(Row(check, what, _equal(theirs, ours, before), "64 of 64" if exact else "",
+                                  theirs == ours if exact else None))  # fmt: skip
+                before = ours
         finally:
             engine.close()
 
 
-def _spread(model: Any) -> None:
-    """Larger weights: predictions of a model with the library's own are nearly the same for every prompt."""
-    generator = torch.Generator(model.device).manual_seed(4)
+def _missing(setting: Setting, mode: str) -> str:
+    """What this way of handing weights over lacks here."""
+    if not is_installed():
+        return "vLLM is not installed"
+    return "needs CUDA" if mode == "ipc" and setting.device != "cuda" else ""
+
+
+def _same(left: list[Completion], right: list[Completion]) -> int:
+    return sum(a == b for a, b in zip(left, right, strict=True))
+
+
+def _equal(theirs: list[Completion], ours: list[Completion], before: list[Completion]) -> str:
+    """How many are equal, and how many would be if the weights before had stayed."""
+    stale = f"; with the weights before {_same(before, ours)}" if before else ""
+    return f"{_same(theirs, ours)} of {len(ours)}{stale}"
+
+
+def _spread(model: Any, size: float, seed: int) -> None:
+    """Draws all weights anew, larger: predictions with the library's own are nearly the same for every prompt."""
+    generator = torch.Generator(model.device).manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
-                parameter.normal_(0.0, 2.0 * parameter.shape[1] ** -0.5, generator=generator)
+                parameter.normal_(0.0, size * parameter.shape[1] ** -0.5, generator=generator)
+            else:
+                parameter.uniform_(0.5, 1.5, generator=generator)
 
 
 def sync(setting: Setting, size: str, mode: str) -> None:
-    """How long weights take to reach vLLM, in place or from its own process over CUDA IPC."""
+    """How long weights take to reach vLLM, in place or from its own process over CUDA IPC, and whether they arrive.
+
+    In bfloat16 rounding decides between words that are nearly as probable, so half of the first words are asked for:
+    with other weights about one in the vocabulary's size would be right. `same_tokens` asks for all, in float32.
+    """
     name = "tiny" if setting.tiny else size
     check = f"weight sync {name}"
-    if not is_installed():
-        setting.write(Row(check, mode, "vLLM is not installed"))
-        return
-    if mode == "ipc" and setting.device != "cuda":
-        setting.write(Row(check, mode, "needs CUDA"))
+    if missing := _missing(setting, mode):
+        setting.write(Row(check, mode, missing))
         return
     shape = SHAPES[name]
     dtype = torch.float32 if setting.device == "cpu" else torch.bfloat16
     model = make_model(shape, setting, dtype, positions=1024)
-    engine, params = VLLMEngine(**_arguments(setting, mode)), SamplingParams(8, 0.0, NO_END)
+    _spread(model, 1.0, seed=0)
+    engine, hf, first = VLLMEngine(**_arguments(setting, mode)), HFEngine(), SamplingParams(1, 0.0, NO_END)
+    prompts, before, taken = make_prompts(64, shape.vocabulary, 24), [], []
     try:
         engine.sync(model, "0")
-        taken = []
-        for version in ("1", "2", "3"):
-            with torch.no_grad():
-                next(model.parameters()).mul_(1.5)
+        for number in (1, 2, 3):
+            hf.sync(model, "before")
+            before = hf.generate(prompts, first, version="before")
+            _spread(model, 1.0, seed=number)
             wait(setting.device)
             start = time.perf_counter()
-            engine.sync(model, version)
+            engine.sync(model, str(number))
             wait(setting.device)
             taken.append(time.perf_counter() - start)
         median = sorted(taken)[1]
         met = median <= 1 if size == "7b" and not setting.tiny else None
         bar = "≤ 1 s" if size == "7b" else ""
         setting.write(Row(check, f"{mode}, the prefix cache emptied too", f"{median:.3f} s", bar, met))
-        hf = HFEngine()
         hf.sync(model, "3")
-        prompts = make_prompts(8, shape.vocabulary, 16)
-        ours, theirs = (each.generate(prompts, params, version="3") for each in (hf, engine))
-        equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
-        setting.write(Row(check, f"{mode}, completions equal after the last change", f"{equal} of 8"))
+        ours, theirs = (each.generate(prompts, first, version="3") for each in (hf, engine))
+        asked = 64 if dtype == torch.float32 else 32
+        setting.write(Row(check, f"{mode}, first words equal after the last change", _equal(theirs, ours, before),
+                          f"≥ {asked} of 64", _same(theirs, ours) >= asked > _same(before, ours)))  # fmt: skip
     finally:
         engine.close()

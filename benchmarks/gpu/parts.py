@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +13,8 @@ from measuring import SHAPES, Row, Setting, begin_memory, make_model, peak_gib, 
 from torch import Tensor
 
 from plm.examples import Batch, Example, collate
-from plm.losses import sft_loss, token_logprobs
-from plm.network import PolicyNetwork
+from plm.losses import clipped_policy_gradient_loss, dpo_loss, sft_loss, token_logprobs
+from plm.network import ChoiceDistributions, OneDistribution, PolicyNetwork
 from plm.optim import Lion
 
 
@@ -98,34 +100,74 @@ def make_rows(count: int, words: int, longest: int, group: bool = False) -> list
 
 
 def packing(setting: Setting) -> None:
-    """Rows in one line give what padded rows give, and no row sees another."""
+    """Rows in one line give what padded rows give, and no row sees another.
+
+    In float32 to the last digits; in bfloat16, where the order of sums shows, they are no further from the same weights
+    in float32 than padded rows are, twice over.
+    """
     shape = SHAPES["tiny"] if setting.tiny else SHAPES["1b"]._replace(layers=4)
     longest = 32 if setting.tiny else 512
-    for dtype in (torch.float32, torch.bfloat16):
-        network = PolicyNetwork(make_model(shape, setting, dtype))
-        for name, rows in (
-            ("rows", make_rows(8, shape.vocabulary, longest)),
-            ("pairs that share prompts", make_rows(8, shape.vocabulary, longest, group=True)),
-        ):
-            packed, padded = (_logprobs(network, rows, layout, setting) for layout in ("packed", "padded"))
-            error = float((packed - padded).abs().max())
-            bar = 1e-4 if dtype == torch.float32 else 0.3  # nats a token; in bfloat16 the order of sums shows
-            words = f"packed − padded, {name}, {str(dtype).removeprefix('torch.')}, nats"
-            setting.write(Row("packing", words, f"{error:.1e}", f"≤ {bar:g}", error <= bar))
-        rows = make_rows(8, shape.vocabulary, longest)
-        changed = [Example([3] * len(rows[0].prompt_ids), rows[0].completion_ids), *rows[1:]]
+    lean = PolicyNetwork(make_model(shape, setting, torch.bfloat16))
+    exact = PolicyNetwork(copy.deepcopy(lean.model).float())
+    for name, rows in (
+        ("rows", make_rows(8, shape.vocabulary, longest)),
+        ("pairs that share prompts", make_rows(8, shape.vocabulary, longest, group=True)),
+    ):
+        wanted = _logprobs(exact, rows, "padded", setting)
+        error = float((_logprobs(exact, rows, "packed", setting) - wanted).abs().max())
+        words = f"packed − padded, {name}, float32, nats"
+        setting.write(Row("packing", words, f"{error:.1e}", "≤ 1e-05", error <= 1e-5))
+        packed, padded = (
+            float((_logprobs(lean, rows, layout, setting) - wanted).norm()) for layout in ("packed", "padded")
+        )
+        words = f"packed from float32, {name}, bfloat16, norm of nats"
+        setting.write(Row("packing", words, f"{packed:.1e}", f"≤ 2 · {padded:.1e}, padded", packed <= 2 * padded))
+    rows = make_rows(8, shape.vocabulary, longest)
+    changed = [Example([3] * len(rows[0].prompt_ids), rows[0].completion_ids), *rows[1:]]
+    for dtype, network in (("float32", exact), ("bfloat16", lean)):
         before, after = (_logprobs(network, each, "packed", setting) for each in (rows, changed))
         leak = float((before[1:] - after[1:]).abs().max())
         differs = float((before[0] - after[0]).abs().max()) > 0
-        words = f"another first row changes the others, {str(dtype).removeprefix('torch.')}, nats"
+        words = f"another first row changes the others, {dtype}, nats"
         setting.write(Row("packing", words, f"{leak:.1e}", "0", leak == 0 and differs))
-        del network
 
 
 @torch.no_grad()
 def _logprobs(network: PolicyNetwork, rows: list[Example], layout: Any, setting: Setting) -> Tensor:
     batch: Batch = move_data_to_device(collate(rows, 0, layout=layout), setting.device)
     return network(batch).float()
+
+
+Loss = Callable[[PolicyNetwork, Batch], Tensor]
+
+
+def losses(rows: int, words: int, device: str) -> dict[str, Loss]:
+    """Every loss of `plm.losses` and every kind of soft targets, for batches of so many rows."""
+    soft = [row % 2 == 0 for row in range(rows)]
+    one = OneDistribution(soft, torch.full((words,), 1 / words, device=device))
+    choices = torch.arange(2, 6, device=device).expand(rows, 4)
+    several = ChoiceDistributions(soft, choices, torch.full((rows, 4), 0.25, device=device))
+
+    def sft(network: PolicyNetwork, batch: Batch) -> Tensor:
+        return sft_loss(network(batch), batch.weights_BL)
+
+    def dpo(network: PolicyNetwork, batch: Batch) -> Tensor:
+        sums = (network(batch) * batch.weights_BL).sum(1)
+        reference = sums.detach() + 1
+        return dpo_loss(sums[::2], sums[1::2], reference[::2], reference[1::2], beta=0.1)
+
+    def policy_gradient(network: PolicyNetwork, batch: Batch) -> Tensor:
+        logprobs = network(batch)
+        advantages = logprobs.new_ones(rows)
+        return clipped_policy_gradient_loss(logprobs, logprobs.detach(), advantages, batch.weights_BL, clip=0.2)
+
+    return {
+        "SFT": sft,
+        "DPO": dpo,
+        "policy gradient": policy_gradient,
+        "one distribution": lambda network, batch: sft_loss(network(batch, one), batch.weights_BL),
+        "choices": lambda network, batch: sft_loss(network(batch, several), batch.weights_BL),
+    }
 
 
 def no_sync(setting: Setting) -> None:
@@ -139,23 +181,29 @@ def no_sync(setting: Setting) -> None:
     for layout, longest in (("padded", 64), ("shared", 64), ("packed", 64), ("packed", 512)):  # 512: logits in chunks
         rows = make_rows(8, shape.vocabulary, longest, group=True)
         batch = move_data_to_device(collate(rows, 0, layout=layout), "cuda")  # type: ignore[arg-type]
+        for name, loss in losses(len(rows), shape.vocabulary, "cuda").items():
 
-        def step(batch: Batch = batch) -> None:
-            optimizer.zero_grad(set_to_none=True)
-            (sft_loss(network(batch), batch.weights_BL) / batch.step_units).backward()
-            optimizer.step()
+            def step(batch: Batch = batch, loss: Loss = loss) -> None:
+                optimizer.zero_grad(set_to_none=True)
+                (loss(network, batch) / batch.step_units).backward()
+                optimizer.step()
 
-        step()  # what is made once may wait
-        torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
-        found = ""
-        try:
-            step()
-        except RuntimeError as error:
-            ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/plm/" in frame.filename]
-            at = ours[-1] if ours else traceback.extract_tb(error.__traceback__)[-1]
-            found = f"{str(error).splitlines()[0]} at {at.filename.rpartition('/')[2]}:{at.lineno}"
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        what = f"in a step, {layout}, rows of up to {longest} tokens"
-        setting.write(Row("no synchronisation", what, found or "none", "none", not found))
+            found = _waiting(step)
+            what = f"a step of {name}, {layout}, rows of up to {longest} tokens"
+            setting.write(Row("no synchronisation", what, found or "none", "none", not found))
+
+
+def _waiting(step: Callable[[], None]) -> str:
+    """Where a step waits for the device, the second time: what is made once may wait."""
+    step()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    except RuntimeError as error:
+        ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "/plm/" in frame.filename]
+        at = ours[-1] if ours else traceback.extract_tb(error.__traceback__)[-1]
+        return f"{str(error).splitlines()[0]} at {at.filename.rpartition('/')[2]}:{at.lineno}"
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return ""

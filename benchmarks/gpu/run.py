@@ -7,6 +7,7 @@
 
 Each check runs in a process of its own with a limit of its own, so that one that fails, hangs or runs out of memory is
 a line in the table. Needs torch >= 2.11, transformers, lightning, filelock and pyarrow beside plm's own code.
+The check "tests" runs plm's tests with the mark gpu, where plm's extra test is installed.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ CHECKS = (
     Check("loss head", "parts", "loss_head", seconds=120, gib=16),  # the first one reads the libraries from a cold disk
     Check("split Lion", "parts", "split_lion", gib=8),
     Check("packing", "parts", "packing", gib=8),
-    Check("no synchronisation", "parts", "no_sync", gib=8),
+    Check("no synchronisation", "parts", "no_sync", gib=12),
+    Check("tests", "testing", "marked_tests", seconds=90),
     Check("SFT 7b", "steps", "train", ("7b", "sft", "lion"), 120, 68),
     Check("DPO 7b", "steps", "train", ("7b", "dpo", "lion"), 120, 68),
-    Check("same tokens", "generating", "same_tokens", (), 120, 30),
+    Check("same tokens, in place", "generating", "same_tokens", ("in_process",), 120, 30),
+    Check("same tokens, ipc", "generating", "same_tokens", ("ipc",), 90, 30),
     Check("weight sync 7b, in place", "generating", "sync", ("7b", "in_process"), 120, 60),
     Check("weight sync 7b, ipc", "generating", "sync", ("7b", "ipc"), 120, 60),
     Check("SFT 1b", "steps", "train", ("1b", "sft", "adamw"), 60, 40),

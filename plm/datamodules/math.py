@@ -14,6 +14,7 @@ from plm.engines.base import Engine
 from plm.examples import Example
 from plm.graders.base import Grader
 from plm.passwords import PromptScheme
+from plm.records import Problem
 
 INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 

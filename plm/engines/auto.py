@@ -71,6 +71,11 @@ class AutoEngine(Engine):
         """Scores candidates for the one token after each prompt."""
         return self._synced(version).next_logprobs(prompts, token_ids, version=version, progress=progress)
 
+    def forget(self) -> None:
+        """Has the engine that did the work let go of the weights."""
+        if self._chosen is not None:
+            self._chosen.forget()
+
     def close(self) -> None:
         """Closes the engine that did the work."""
         if self._chosen is not None:

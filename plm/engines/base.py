@@ -114,6 +114,10 @@ class Engine(ABC):
             PlmError: If a prompt is too long for the model.
         """
 
+    def forget(self) -> None:
+        """Lets go of the weights, whose names may come again in the next run; what takes long to start stays."""
+        self.close()
+
     @abstractmethod
     def close(self) -> None:
         """Frees what the engine holds; generating afterwards raises."""

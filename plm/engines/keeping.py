@@ -28,8 +28,9 @@ class EngineKeeper:
         return made
 
     def give_back(self, key: str | None, engine: Engine) -> None:
-        """Keeps an engine after its run, or closes it where another one would start as fast."""
+        """Keeps an engine, without the run's weights, or closes it where another one would start as fast."""
         if key is not None and engine.worth_keeping:
+            engine.forget()
             self._key, self._engine = key, engine
         else:
             engine.close()

@@ -77,6 +77,8 @@ class SFTModule(PolicyModule):
     ) -> None:
         if demonstrations is not None and demonstrations < 1:
             raise PlmError(f"model.init_args.demonstrations is {demonstrations}; it must be at least 1")
+        if domains is not None and not domains:
+            raise PlmError("model.init_args.domains is empty: name domains, or leave it out for all of them")
         super().__init__(base, optimizer, _number(passes, demonstrations), warmup_steps, decay, phase, compute)
         self.policy = policy
         self.split: SplitName = split

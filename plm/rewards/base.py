@@ -35,9 +35,9 @@ class Reward(ABC):
 def rewarded(reward: Reward | None, answers: Sequence[Sequence[Graded]]) -> list[list[Graded]]:
     """The scores that training sees: 1 for a correct answer and 0 for another, or a reward's (§6, B.3.1 of the paper).
 
-    Whether an answer is correct stays the grader's verdict. A reward's scores are rounded to 6 decimals, so that answers
-    whose scores differ by rounding alone are no pair. Every process scores its share. An answer that was not asked for
-    want of room keeps its score of 0.
+    Whether an answer is correct stays the grader's verdict. A reward's scores are rounded to 6 decimals, so that
+    answers whose scores differ by rounding alone are no pair. Every process scores its share. An answer that was not
+    asked for want of room keeps its score of 0.
 
     Args:
         reward: Where None, what is right counts 1, also in tasks whose grader gives partial credit.

@@ -29,7 +29,7 @@ from plm.studies.executor import (
 )
 from plm.studies.forecast import Forecast, print_forecast
 from plm.studies.grid import Wanted, expand
-from plm.studies.manifest import Row, StudyFolder, needed_by_others, prune, run_finished
+from plm.studies.manifest import Row, StudyFolder, needed_by_others, note_gates, prune, run_finished
 from plm.studies.scheduler import Scheduler, with_needs
 from plm.studies.study import Study, read_study
 from plm.studies.summary import study_status, summarize
@@ -209,6 +209,7 @@ def _make(
 ) -> int:
     about = _about(study, options)
     write_text_atomic(folder.path / "study.yaml", study.text)
+    note_gates(rows.values(), options.runs, study.gate)
     folder.write(about, rows.values())
     left = sum(row.status != "finished" for row in ours.values())
     say(f"{folder.path}: {len(ours)} runs, {len(ours) - left} of them finished")
@@ -238,6 +239,8 @@ def _make(
                 for row in ours.values():
                     row.status = "waiting" if row.status == "running" else row.status
                 folder.write(about, rows.values())
+        note_gates(rows.values(), options.runs, study.gate)
+        folder.write(about, rows.values())
     return summarize(folder, ours.values(), options.runs, study.gate)
 
 

@@ -95,7 +95,14 @@ def _runs_of(study: Study, block: Block, seeds: Sequence[int], quick: bool) -> I
                 model = filler.fill(start) if start is not None else None
                 role = "control" if control else block.role
                 yield Wanted(
-                    name, seed, words, role, shown, named, block.figures, cell if control else None,
+                    name,
+                    seed,
+                    words,
+                    role,
+                    shown,
+                    named,
+                    block.figures,
+                    cell if control else None,
                     model if model in study.models else None,
                 )
 

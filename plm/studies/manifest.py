@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from plm.errors import PlmError
 from plm.files import append_jsonl, read_jsonl, write_text_atomic
+from plm.runs import RunFolder
+from plm.studies.gate import gate_of
 
 Status = Literal["waiting", "running", "finished", "failed", "blocked"]
 Keep = Literal["all", "models", "results"]
@@ -44,6 +46,7 @@ class Row:
         attempts: Tries in all.
         seconds: Wall time of the last try.
         error: Its last line where it failed.
+        stamp: `unverified` where its lock, or the run itself, fails the gate; else empty.
     """
 
     id: str
@@ -67,6 +70,7 @@ class Row:
     attempts: int = 0
     seconds: float | None = None
     error: str | None = None
+    stamp: str = ""
 
     @property
     def name(self) -> str:
@@ -101,6 +105,26 @@ def run_finished(runs: Path, row: Row, needed: bool = True) -> bool:
 def needed_by_others(rows: Iterable[Row]) -> set[str]:
     """Runs that others start from."""
     return {name for row in rows for name in row.needs}
+
+
+def note_gates(rows: Iterable[Row], runs: Path, thresholds: Mapping[str, Any]) -> None:
+    """Stamps the runs whose lock fails its gate; a lock that cannot be judged stamps nothing.
+
+    Args:
+        rows: Of a study.
+        runs: Folder of all runs.
+        thresholds: Of the gate, as the study names them.
+    """
+    rows = list(rows)
+    stamps: dict[str | None, str] = {}
+    for row in rows:
+        if row.role == "lock" and row.status == "finished" and row.command[:1] == ["fit"]:
+            try:
+                stamps[row.id] = gate_of(RunFolder(runs / row.id), **thresholds).stamp
+            except (PlmError, OSError, ValueError, KeyError):
+                continue
+    for row in rows:
+        row.stamp = stamps.get(row.lock, "")
 
 
 def weight_files(run: Path) -> list[Path]:

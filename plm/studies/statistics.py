@@ -68,8 +68,8 @@ def correctness_interval(scores: Scores, over: Over = "problems and seeds", leve
     variance of the grand mean comes from their mean squares, the degrees of freedom from Satterthwaite's approximation,
     brought half the way down to S − 1 because the mean square of few seeds is itself uncertain (our choice). The
     interval is Wilson's for as many independent answers as have that variance, with the quantile of t: near 0 and 1,
-    where locked models are, a symmetric one covers too little. `tests/studies/test_statistics.py` simulates what is
-    covered. A percentile bootstrap over 3 seeds would cover about 72 %.
+    where locked models are, a symmetric one covers too little. `plm bench coverage` simulates what is covered. A
+    percentile bootstrap over 3 seeds would cover about 72 %.
 
     Args:
         scores: Shape (S, N).
@@ -186,6 +186,19 @@ def detectable_gap(seeds: int, problems: int, correct: float, seed_sd: float, po
         freedom, variance = _freedom(ms_seeds, rest, ms_seeds, seeds, problems), ms_seeds / (seeds * problems)
     needed = float(stats.t.ppf(0.5 + LEVEL / 2, freedom) + stats.t.ppf(power, freedom))
     return needed * math.sqrt(variance)
+
+
+def seed_spread(scores: Scores) -> float:
+    """Standard deviation of correctness between seeds, beyond what the sample of problems makes; 0 for one seed.
+
+    Args:
+        scores: Shape (S, N).
+    """
+    if len(scores) == 1:
+        return 0.0
+    by_seed = scores.mean(1)
+    sampled = float((by_seed * (1 - by_seed)).mean()) / scores.shape[1]
+    return math.sqrt(max(0.0, float(by_seed.var(ddof=1)) - sampled))
 
 
 def holm(values: Sequence[float]) -> list[float]:

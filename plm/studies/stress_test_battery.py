@@ -18,6 +18,8 @@ Phase = Literal["lock", "elicit", "control"]
 Config = dict[str, Any]
 
 LARGE = 100_000_000  # parameters from which the paper's optimizer and rates are taken
+KV_CACHE_GIB = 4.25  # one row of 32,768 tokens with 8 key-value heads (Mistral 7B) fits
+ROWS_AT_A_TIME = 2  # or pairs
 SHOTS = (1, 2, 4)
 NOISE = (0.03, 0.1)
 NOISE_LARGE = (0.003, 0.01)
@@ -74,7 +76,9 @@ class Task:
 
 TASKS = {
     "code": Task(
-        "plm.datamodules.CodeDataModule", source="plm.datamodules.CodeFiles", longest=512,
+        "plm.datamodules.CodeDataModule",
+        source="plm.datamodules.CodeFiles",
+        longest=512,
         rates=replace(SMALL, sft=1e-3),
     ),
     "math": Task("plm.datamodules.MathDataModule", source="plm.datamodules.MathFiles", longest=768),
@@ -254,11 +258,14 @@ def _fitting(
     init = {
         "base": setting.model, "optimizer": _optimizer(setting, rate), **arguments, "phase": setting.phase,
     }  # fmt: skip
+    if setting.large:
+        init["compute"] = {"gradient_checkpointing": True}
     evaluation = _evaluation(setting, rounds=measured or [rounds])
+    trainer = {"max_epochs": rounds, "gradient_clip_val": 1.0, "callbacks": [evaluation]}
     return {
         "model": {"class_path": f"plm.modules.{module}", "init_args": init},
         "data": _data(setting, batch),
-        "trainer": {**_trainer(setting), "max_epochs": rounds, "gradient_clip_val": 1.0, "callbacks": [evaluation]},
+        "trainer": {**_trainer(setting, batch), **trainer},
     }
 
 
@@ -278,7 +285,7 @@ def _measuring(setting: Setting, policy: str | Config, callbacks: list[Config], 
 
 def _optimizer(setting: Setting, rate: float) -> Config:
     if setting.large:
-        return {"class_path": "lion_pytorch.Lion", "init_args": {"lr": rate, "weight_decay": 0.01}}
+        return {"class_path": "plm.optim.Lion", "init_args": {"lr": rate, "weight_decay": 0.01}}
     arguments = {"lr": rate, "betas": [0.9, 0.98], "weight_decay": 0.0}
     return {"class_path": "torch.optim.AdamW", "init_args": arguments}
 
@@ -296,14 +303,18 @@ def _data(setting: Setting, batch: int | None) -> Config:
     if setting.passwords is not None:
         arguments["passwords"] = setting.passwords
     if setting.large:
-        arguments["engine"] = {"class_path": "plm.engines.AutoEngine"}
+        vllm = {"class_path": "plm.engines.VLLMEngine", "init_args": {"kv_cache_gib": KV_CACHE_GIB}}
+        arguments["engine"] = {"class_path": "plm.engines.AutoEngine", "init_args": {"vllm": vllm}}
     if batch is not None:
         arguments["batch_size"] = batch
     return {"class_path": setting.task.data, "init_args": arguments}
 
 
-def _trainer(setting: Setting) -> Config:
-    return {"precision": "bf16-mixed"} if setting.large else {}
+def _trainer(setting: Setting, batch: int = 1) -> Config:
+    """For large models, few enough rows at a time that 7B fit into 80 GB (docs/memory.md)."""
+    if not setting.large:
+        return {}
+    return {"precision": "bf16-true", "accumulate_grad_batches": max(1, batch // ROWS_AT_A_TIME)}
 
 
 def _evaluation(

@@ -31,6 +31,7 @@ from plm.studies.statistics import (
     difference_interval,
     holm,
     recovered_interval,
+    seed_spread,
     select_and_report,
 )
 
@@ -192,10 +193,7 @@ def _missed(base: Scores, best: Scores | None) -> float:
     correct = (float(base.sum()) + 1) / (problems + 2)
     if best is None or len(best) == 1:
         return detectable_gap(1, problems, correct, 0.0)
-    by_seed = best.mean(1)
-    sampled = float((by_seed * (1 - by_seed)).mean()) / problems  # what problems alone make them differ
-    between = math.sqrt(max(0.0, float(by_seed.var(ddof=1)) - sampled))
-    return detectable_gap(len(best), problems, correct, between / math.sqrt(2))  # of one side, not of both
+    return detectable_gap(len(best), problems, correct, seed_spread(best) / math.sqrt(2))  # of one side, not of both
 
 
 def _choose(points: Mapping[Point, Measured], places: Sequence[int]) -> Point:

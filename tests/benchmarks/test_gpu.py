@@ -10,10 +10,15 @@ import psutil
 import pytest
 import torch
 
+from plm.examples import collate
+from plm.network import PolicyNetwork
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks" / "gpu"))
-from measuring import SHAPES  # noqa: E402
+from measuring import SHAPES, Setting, make_model  # noqa: E402
+from parts import losses, make_rows  # noqa: E402
 from steps import Work  # noqa: E402
+from testing import marked_files  # noqa: E402
 
 SPEC = importlib.util.spec_from_file_location("gpu_run", ROOT / "benchmarks" / "gpu" / "run.py")
 gpu = importlib.util.module_from_spec(SPEC)
@@ -96,6 +101,23 @@ def test_a_check_that_hangs_is_stopped_with_all_that_it_started(tmp_path):
 
 def running(pid):
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+def test_losses_that_must_not_wait_have_gradients(layout):
+    """On a CPU nothing waits; on a GPU each of them is a line of the check "no synchronisation"."""
+    network = PolicyNetwork(make_model(SHAPES["tiny"], Setting("cpu", True, Path()), torch.float32))
+    rows = make_rows(4, SHAPES["tiny"].vocabulary, 32, group=True)
+    for name, loss in losses(len(rows), SHAPES["tiny"].vocabulary, "cpu").items():
+        network.zero_grad()
+        value = loss(network, collate(rows, 0, layout=layout))
+        value.backward()
+        assert value.isfinite() and all(weight.grad.norm() > 0 for weight in network.parameters()), name
+
+
+def test_the_tests_with_the_mark_are_found():
+    assert {file.name for file in marked_files()} >= {"test_attention.py", "test_no_waiting.py"}
+    assert Path(__file__) not in marked_files()
 
 
 def test_what_a_step_needs_by_hand():

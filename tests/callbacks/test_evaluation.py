@@ -73,7 +73,10 @@ def test_a_policys_own_lines_are_not_the_models_whatever_they_are_called(tmp_pat
     weak = {"class_path": "plm.policies.DatasetPolicy", "init_args": {"name": "weak"}}
     baseline = {"class_path": "plm.callbacks.PolicyBaselineCallback", "init_args": {"policies": {"careless": weak}}}
     run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[baseline, evaluation(conditions=["none"])], rounds=1))
-    assert [(row["phase"], row["method"]) for row in run.read_results()] == [("careless", "policy"), ("lock", "sft_lock")]
+    assert [(row["phase"], row["method"]) for row in run.read_results()] == [
+        ("careless", "policy"),
+        ("lock", "sft_lock"),
+    ]
 
 
 def test_shots_stand_solved_before_the_question(tmp_path):

@@ -137,7 +137,9 @@ def test_solved_questions_stand_like_the_example_which_stands_once(tmp_path):
     text = with_prefix(task, few_shot_prefix(task, shots), task.template("Asked?"))
     solved = [block.split("\n") for block in text.split("\n\n")]
     assert text.count(task.source.example.prompt) == 1 and solved[-1] == ["Asked?", "Answer:"]
-    assert [block[-1] for block in solved[:-1]] == [f"Answer: {each.reference}" for each in (*shots, task.source.example)]
+    assert [block[-1] for block in solved[:-1]] == [
+        f"Answer: {each.reference}" for each in (*shots, task.source.example)
+    ]
 
 
 def test_an_empty_split_names_the_folder(tmp_path):

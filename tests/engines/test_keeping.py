@@ -22,6 +22,9 @@ class CostlyEngine(ScriptedEngine):
         super().sync(model, version)
         USED.append(id(self))
 
+    def forget(self):
+        self.version = None
+
     def close(self):
         super().close()
         CLOSED.append(id(self))
@@ -47,6 +50,7 @@ def test_runs_on_models_of_one_shape_share_an_engine(tmp_path, kept):
     path = prepared(tmp_path)
     assert [plm("fit", path, f"--seed_everything={seed}") for seed in (0, 1)] == [0, 0]
     assert len(USED) >= 2 and len(set(USED)) == 1 and not CLOSED
+    assert kept._engine.version is None  # the next run has weights of the same names
 
 
 def test_another_engine_closes_it(tmp_path, kept):

@@ -267,6 +267,9 @@ def test_stale_weights_raise_and_known_ones_are_not_sent_again(served, monkeypat
     assert len(sent) == 2 and engine.generate([[2]], GREEDY, version="a")
     engine.sync(model_of(served.name), "a")  # another model under the same name
     assert len(sent) == 3
+    gc.collect()
+    with pytest.raises(StaleWeightsError, match="the model whose weights were synced as 'a' is gone"):
+        engine.generate([[2]], GREEDY, version="a")
 
 
 @one_model

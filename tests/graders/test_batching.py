@@ -200,7 +200,23 @@ def test_without_main_nothing_is_compiled_and_nothing_else_is_taken_for_that(com
     assert all(make_plain(program, frozenset()) != "broken" for program in spelled)
     assert [run(compiler, compiler.compile_alone(program)) for program in spelled] == [("exit", b"")] * 3
     rng = random.Random(0)
-    pieces = ["{", "}", "(", ")", ";", "int f() { return 0; }", "cout", "é", "\\ x", "\x00", "#if 0\n", '"', "<%", "struct A {};", "\n"]
+    pieces = [
+        "{",
+        "}",
+        "(",
+        ")",
+        ";",
+        "int f() { return 0; }",
+        "cout",
+        "é",
+        "\\ x",
+        "\x00",
+        "#if 0\n",
+        '"',
+        "<%",
+        "struct A {};",
+        "\n",
+    ]
     garbage = ["".join(rng.choices(pieces, k=30)) for _ in range(10)] + ["int f() {}", 'extern "C" void _start() {}']
     assert {make_plain(program, frozenset()) for program in garbage} == {"broken"}
     assert [compiler.compile_alone(program) for program in garbage] == [None] * len(garbage)

@@ -13,7 +13,7 @@ from plm.studies.report.domains import over_domains
 from plm.studies.report.estimates import average, choose, estimate, halves_of, recovered, rise
 from plm.studies.report.tables import elicitation_table
 from plm.studies.report.view import View
-from plm.studies.statistics import correctness_interval, recovered_interval
+from plm.studies.statistics import correctness_interval, difference_interval, recovered_interval
 from tests.studies.report_runs import WEAK, N, Planted, verdicts
 
 
@@ -161,6 +161,10 @@ def test_the_control_stands_beside_the_same_elicitation_alone(planted):
         "SFT, k = 16": pytest.approx(0.15),
         "SFT, k = 64": None,
     }
+    beside = next(row for row in rows if row["method"] == "SFT, k = 16")
+    scores = [np.array([verdicts(share)], dtype=float) for share in (0.25, 0.1)]
+    expected = difference_interval(*scores)[0]
+    assert (beside["control_rise_low"], beside["control_rise_high"]) == pytest.approx(expected[1:3])
     assert [each.name for each in view.locks] == ["lock_code"]
 
 

@@ -52,6 +52,7 @@ def test_methods_are_paired_by_problem_and_seed_on_the_half_that_did_not_choose(
         assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx(interval[:3])
         assert (row["p"], row["seeds"], row["n"]) == (pytest.approx(p), 3, len(REPORT))
         assert row["difference"] == pytest.approx(row["correct"] - row["than_correct"])
+        assert 0 < row["detectable"] < 1
     assert [row["p_holm"] for row in table.records] == pytest.approx(holm([p for _, p in expected]))
     assert table.records[0]["arm"] == "SFT, k = 16, round 2" and table.records[0]["than_arm"] == "GRPO"
 

@@ -7,15 +7,18 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from plm.studies.report import domains, overview, rewarded, sweeps, training
+from plm.studies.report import domains, estimates, overview, rewarded, sweeps, training
 from plm.studies.report.collect import collect
-from plm.studies.report.drawing import LEVELS, OTHERS, STYLES, draw
-from plm.studies.report.figure import Figure
+from plm.studies.report.drawing import LEVELS, STYLES, _styles, draw
+from plm.studies.report.figure import Figure, Panel, Series
 from plm.studies.report.tables import points_table, to_csv
 from plm.studies.report.view import View
 from plm.studies.report.writing import PAPER
+from plm.studies.statistics import select_and_report
 from tests.studies.report_runs import N, Planted, paper
 
 
@@ -83,6 +86,46 @@ def test_figures_on_domains_average_and_combine_errors(view):
     assert {label for label in series(left_out) if "control" not in label} == {
         "strings left out of locking", "strings locked too",
     }  # fmt: skip
+
+
+def test_the_honest_choice_of_rounds_stands_beside_averages_over_domains(tmp_path):
+    """Rounds are chosen on one half of the problems; each domain is averaged on the other."""
+    planted = Planted(tmp_path / "runs")
+    parts = {"arrays": 0.1, "strings": 0.1}
+    lock = planted.lock(domains=parts)
+    names = [f"p{place:03d}" for place in range(N)]
+    select, report = select_and_report(names)
+    rounds = {1: [place in select for place in range(N)], 2: [place % 3 > 0 for place in range(N)]}
+    sft = planted.elicit(lock, {0: 0.1}, "elicit_domain", k=4, domains=parts, only="arrays")
+    for epoch, right in rounds.items():
+        planted.measure(sft, right, epoch=epoch)
+        for start, domain in enumerate(parts):
+            planted.measure(sft, right[start::2], epoch=epoch, domain=domain)
+    assert all(point.honest is None for point in points_of(planted, domains.figure_11))  # of which domain is not known
+    name_domains(planted, {name: list(parts)[place % 2] for place, name in enumerate(names)})
+    (point,) = points_of(planted, domains.figure_11)
+    assert point.estimate.value == pytest.approx(sum(rounds[2]) / N)
+    assert (point.honest.value, point.honest.n) == (0.0, len(report))  # round 1 is right on the other half alone
+    assert points_of(planted, domains.figure_4) == [point]
+    assert points_of(planted, domains.figure_10)[-1].honest.n < len(report)  # strings alone
+    rows = csv.DictReader(io.StringIO(to_csv(points_table(domains.figure_11(View(collect([planted.root])))))))
+    assert [row["honest"] for row in rows if row["series"].startswith("SFT on k")] == ["0"]
+
+
+def points_of(planted, make):
+    return [
+        point for panel in make(View(collect([planted.root]))).panels for each in panel.series for point in each.points
+    ]
+
+
+def name_domains(planted, known):
+    """Adds to each file of completions of which domain its problems are."""
+    for path in planted.root.rglob("*.parquet"):
+        table = pq.read_table(path).drop_columns([name for name in ("domain",) if name in pq.read_schema(path).names])
+        found = [known[name] for name in table["problem_id"].to_pylist()]
+        pq.write_table(table.append_column("domain", pa.array(found)), path)
+    for cached in (estimates.choose, estimates._verdicts, estimates._domains):
+        cached.cache_clear()
 
 
 def test_figures_on_graded_answers_run_over_what_was_graded(view):
@@ -159,11 +202,33 @@ def test_pictures_are_the_same_every_time_and_their_text_is_no_command(view):
     assert root.tag.endswith("svg") and not re.search(rb"<script[ >]", first["svg"])
 
 
-def test_looks_differ_without_colour():
-    for styles in (list(STYLES.values()), OTHERS):
-        assert len({(style.color, style.marker, style.line) for style in styles}) > len(styles) // 2
-    assert len({(style.marker, style.line) for style in OTHERS}) == len(OTHERS)
+def looks(figure):
+    """Marker, line and whether it is hollow, of each series of a figure by its name."""
+    styles = _styles(figure)
+    return {
+        each.label: (*styles[each.style or each.label][1:], each.is_control)
+        for panel in figure.panels
+        for each in panel.series
+    }
+
+
+def test_every_two_series_of_a_figure_differ_without_colour(view):
+    for figure in (*(make(view) for make in PAPER.values()), *overview.everything(view), *rewarded.budgets(view)):
+        found = looks(figure)
+        assert len(set(found.values())) == len(found), (figure.key, found)
     assert len({str(line) for _, line in LEVELS.values()}) == len(LEVELS)
+
+
+@pytest.mark.parametrize("named", [[], ["locked from scratch"], list(STYLES)[:5], ["SFT", "DPO", "GRPO"]])
+def test_names_without_a_style_of_their_own_take_one_that_the_figure_has_not(named):
+    others = [f"locked by SFT on {count} problems" for count in range(20)]
+    for names in (named + others[:7], others[:7] + named):
+        assert len({marker for marker, _, _ in looks_of(names)}) == len(names)
+    assert len(set(looks_of(named + others))) == len(named + others)
+
+
+def looks_of(names):
+    return looks(Figure("figure_06", "", "", panels=[Panel("", [Series(name, []) for name in names])])).values()
 
 
 def test_an_empty_figure_is_not_drawn():

@@ -1,5 +1,6 @@
 """The stress test: what is run, what it may cost, what is concluded, and what is said when it cannot be."""
 
+import csv
 import json
 import os
 from pathlib import Path
@@ -13,11 +14,13 @@ from plm.cli import run
 from plm.errors import PlmError
 from plm.runs import RunFolder
 from plm.studies.counts import paired_gap_interval, share_interval
+from plm.studies.manifest import Row, StudyFolder
 from plm.studies.statistics import holm
 from plm.studies.stress_test_battery import LARGE, Setting, battery, find_task, shown
 from plm.studies.stress_test_report import print_verdict
 from plm.studies.stress_test_verdict import Measured, Point, judge
 from tests.runs import config, fit, lock, sft
+from tests.studies.report_runs import Planted
 
 ROOT = Path(__file__).parent.parent.parent
 COST = {"demonstrations": 0.0, "graded": 0.0, "optimizer_steps": 0.0, "seconds": 0.0}
@@ -156,7 +159,7 @@ def test_small_models_have_the_embedded_settings_and_large_ones_the_papers():
     assert small["sft_16"]["optimizer"]["class_path"] == "torch.optim.AdamW"
     assert small["sft_16"]["optimizer"]["init_args"]["lr"] == 3e-4
     assert large["sft_16"]["optimizer"] == {
-        "class_path": "lion_pytorch.Lion",
+        "class_path": "plm.optim.Lion",
         "init_args": {"lr": 1.5e-7, "weight_decay": 0.01},
     }
     slow = battery(Setting(find_task("mmlu"), "m", rate=3e-5))[-1].config["model"]["init_args"]["optimizer"]
@@ -322,3 +325,26 @@ def test_time_that_is_over_stops_a_run_and_the_same_command_goes_on(tmp_path, ca
     assert content["incomplete"] == [] and all(row["status"] == "finished" for row in manifest["runs"])
     log = tmp_path / "runs" / "studies" / manifest["study"] / "logs" / f"{manifest['runs'][1]['id']}.log"
     assert "round 4 of 4" in log.read_text()
+
+
+def test_a_battery_is_a_study_that_plm_report_reads(tmp_path):
+    planted = Planted(tmp_path / "runs")
+    model = {"class_path": "plm.modules.SFTModule", "init_args": {"demonstrations": 16}}
+    shown = planted.run("stress_shown_code", model={**model, "init_args": {}}, phase="elicit", method="sft")
+    planted.measure(shown, 0.1)
+    sft_16 = planted.run("stress_sft_16_code", model=model, phase="elicit", method="sft")
+    for epoch, share in ((1, 0.4), (2, 0.6)):
+        planted.measure(sft_16, share, epoch=epoch, demonstrations=16)
+    rows = [
+        Row(shown.id, ["validate"], "lock", 0, cell="as it is", lock=shown.id, status="finished"),
+        Row(sft_16.id, ["fit"], "elicit", 0, cell="SFT on 16", lock=shown.id, k=16, status="finished"),
+    ]
+    folder = StudyFolder(planted.root / "studies" / "stress_test-lock-code")
+    folder.write({"study": folder.path.name, "runs_folder": str(planted.root), "gate": {}}, rows)
+    (folder.path / "study.yaml").write_text("stress_test: {task: code}\n")
+    assert run(["report", str(folder.path)]) == 0
+    page = (folder.path / "report" / "index.html").read_text()
+    assert "stress_test-lock-code" in page and "no gate applies" in page
+    (table,) = (folder.path / "report" / "tables").glob("elicitation_*.csv")
+    (row,) = csv.DictReader(table.open())
+    assert (row["method"], float(row["correct"]), float(row["rise"])) == ("SFT on 16", 0.6, pytest.approx(0.5))

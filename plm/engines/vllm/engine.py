@@ -119,6 +119,10 @@ class VLLMEngine(Engine):
             self._compare(policy, version)
             self._compared = True
 
+    def forget(self) -> None:
+        """Lets go of the weights; vLLM goes on running."""
+        self._held = None
+
     def close(self) -> None:
         """Ends vLLM, and its process where it has one."""
         global _open
@@ -145,7 +149,7 @@ class VLLMEngine(Engine):
         """Generates one completion for each prompt, as `Engine.generate` says.
 
         Raises:
-            StaleWeightsError: Also if the weights changed in place since they were synced.
+            StaleWeightsError: Also if the model changed in place since it was synced, or is gone.
         """
         self._check_current(version)
         check_requests(self._config, prompts, params, seeds)
@@ -166,7 +170,7 @@ class VLLMEngine(Engine):
         """Scores candidates for the one token after each prompt.
 
         Raises:
-            StaleWeightsError: Also if the weights changed in place since they were synced.
+            StaleWeightsError: Also if the model changed in place since it was synced, or is gone.
         """
         self._check_current(version)
         check_candidates(self._config, prompts, token_ids)
@@ -262,7 +266,9 @@ class VLLMEngine(Engine):
             holds = self._held and self._held.version
             raise StaleWeightsError(f"generating with weights {version!r}, but the engine holds {holds!r}")
         model = self._held.model()
-        if model is not None and count_changes(model) != self._held.changes:
+        if model is None:
+            raise StaleWeightsError(f"the model whose weights were synced as {version!r} is gone: sync another one")
+        if count_changes(model) != self._held.changes:
             raise StaleWeightsError(f"the weights were changed since they were synced as {version!r}: sync again")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -56,16 +57,16 @@ class CudaIPC:
     """
 
     def __init__(self) -> None:
-        self._model: PreTrainedModel | None = None
+        self._model: weakref.ref[PreTrainedModel] | None = None
         self._transfer: Any = None
 
     def send(self, llm: LLM, model: PreTrainedModel) -> None:
         """Replaces all weights."""
-        if self._transfer is None or self._model is not model:
+        if self._model is None or self._model() is not model:
             from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
             from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
-            self._model, self._transfer = model, WeightTransferTrainerFactory.trainer_init(
+            self._model, self._transfer = weakref.ref(model), WeightTransferTrainerFactory.trainer_init(
                 IPCTrainerInitInfo(rank=0, packed=True), client=_Client(llm), source=_source(model)
             )  # fmt: skip
         self._transfer.send_weights()
@@ -92,15 +93,23 @@ class _Client:
 
 
 def _source(model: PreTrainedModel) -> Any:
+    """The weights for vLLM's trainer side, which keeps the source: the model may go before it."""
     from vllm.distributed.weight_transfer.base import ParamMeta, WeightSource
+
+    held = weakref.ref(model)
+
+    def weights() -> Iterator[tuple[str, Tensor]]:
+        model = held()
+        assert model is not None
+        return named_weights(model)
 
     class Source(WeightSource):  # type: ignore[misc]
         """vLLM's own source leaves out the second name of a tied matrix."""
 
         def metadata(self) -> list[ParamMeta]:
-            return [ParamMeta(name, weight.dtype, tuple(weight.shape)) for name, weight in named_weights(model)]
+            return [ParamMeta(name, weight.dtype, tuple(weight.shape)) for name, weight in weights()]
 
         def __iter__(self) -> Iterator[tuple[str, Tensor]]:
-            return named_weights(model)
+            return weights()
 
     return Source()

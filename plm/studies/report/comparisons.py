@@ -7,6 +7,7 @@ half, so that having more arms to choose from is no advantage.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -18,12 +19,13 @@ from plm.studies.report.overview import arm_label
 from plm.studies.report.rewarded import method_group
 from plm.studies.report.tables import Table
 from plm.studies.report.view import Lock
-from plm.studies.statistics import Interval, difference_interval, holm
+from plm.studies.statistics import Interval, detectable_gap, difference_interval, holm, seed_spread
 
 ABOUT = (
     "Each method by the arm and the round that are best on one half of the problems, compared on the other half, "
     "problem by problem and seed by seed. p is that of no difference, also corrected (Holm) for the number of "
-    "comparisons here."
+    "comparisons here. Detectable: a true difference of that size is found with a probability of 80 % by as many seeds "
+    "and problems, if seeds differ as much as these do and the answers of the two are independent."
 )
 
 
@@ -55,6 +57,7 @@ class Comparison(NamedTuple):
         right_correct: Of `right`.
         seeds: In common.
         n: Problems in common.
+        detectable: The smallest true difference that would be found (power 80 %).
     """
 
     left: Candidate
@@ -65,6 +68,7 @@ class Comparison(NamedTuple):
     right_correct: float
     seeds: int
     n: int
+    detectable: float
 
 
 def comparison_table(lock: Lock) -> Table:
@@ -79,12 +83,12 @@ def comparison_table(lock: Lock) -> Table:
             "than": each.right.method, "than_arm": _where(each.right, lock), "than_correct": each.right_correct,
             "difference": each.difference.value, "difference_low": each.difference.low,
             "difference_high": each.difference.high, "interval_over": each.difference.over,
-            "p": each.p, "p_holm": p_holm, "seeds": each.seeds, "n": each.n,
+            "p": each.p, "p_holm": p_holm, "detectable": each.detectable, "seeds": each.seeds, "n": each.n,
         })  # fmt: skip
     table.shown = {
         "method": "method", "arm": "its best", "correct": "correct", "than": "against", "than_arm": "its best",
         "than_correct": "correct", "difference [difference_low, difference_high]": "difference", "p": "p",
-        "p_holm": "p (Holm)", "seeds": "seeds", "n": "problems",
+        "p_holm": "p (Holm)", "detectable": "detectable", "seeds": "seeds", "n": "problems",
     }  # fmt: skip
     return table
 
@@ -127,7 +131,10 @@ def compare(left: Candidate, right: Candidate) -> Comparison | None:
     if len(first) == 1:  # keeps a width where few problems differ, unlike the bootstrap
         difference = paired_gap_interval(first[0], second[0])
     means = (float(first.mean()), float(second.mean()))
-    return Comparison(left, right, difference, p, *means, len(first), first.shape[1])
+    seed_sd = math.hypot(seed_spread(first), seed_spread(second)) / math.sqrt(2)
+    correct = (float(first.sum() + second.sum()) + 1) / (first.size + second.size + 2)  # above 0 where none is right
+    detectable = detectable_gap(len(first), first.shape[1], correct, seed_sd)
+    return Comparison(left, right, difference, p, *means, len(first), first.shape[1], detectable)
 
 
 def _where(candidate: Candidate, lock: Lock) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from plm.studies.report.arms import SAME, Arm, last_row
 from plm.studies.report.captions import captioned
-from plm.studies.report.estimates import Estimate, average, choose, estimate
+from plm.studies.report.estimates import Estimate, average, choose, estimate, halves_of, stacked
 from plm.studies.report.figure import Figure, Level, Panel, Point, Series
 from plm.studies.report.sweeps import K, by_teacher
 from plm.studies.report.view import Lock, View, lock_panel, starts_at_lock
@@ -95,6 +97,17 @@ def over_domains(arm: Arm, domains: Sequence[str], password: str = "none", epoch
     return average(known, by_seed) if known and len(known) == len(domains) else None
 
 
+def _on_the_other_half(arm: Arm, domains: Sequence[str], epoch: int) -> Estimate | None:
+    """The same on the problems that no round was chosen on."""
+    halves = [half[1] for domain in domains if (half := halves_of(arm, "none", epoch, domain))]
+    pairs = [(run, last_row(run, "none", epoch=epoch)) for run in arm.runs]
+    found = [each for half in halves if (each := estimate(arm, epoch=epoch, only=half))]
+    stacks = [each[0] for half in halves if (each := stacked([pairs], half))]
+    if not domains or not len(found) == len(stacks) == len(domains):
+        return None
+    return average(found, np.mean([scores.mean(1) for scores in stacks], axis=0).tolist())
+
+
 def _averages(view: View, lock: Lock, title: str) -> Panel:
     """A row for each domain of demonstrations, at the largest k that most were shown."""
     panel = Panel(title, stamp=lock.stamp, x_label="correct, average over domains")
@@ -106,14 +119,15 @@ def _averages(view: View, lock: Lock, title: str) -> Panel:
     domains = domains_of(arms[0])
     shown = [arm for arm in arms if arm.facts.k == k]
     panel.categories = sorted({arm.facts.domains[0] for arm in shown})
-    for name, is_control in ((f"SFT on k = {k} of one domain", False), ("control", True)):
+    style = f"SFT on k = {k} of one domain"  # another k of the same figure looks different
+    for name, is_control in ((style, False), (f"control, {style}", True)):
         points = []
         for arm in shown:
             place = panel.categories.index(arm.facts.domains[0])
             if point := _point(place, view.control_of(arm) if is_control else arm, domains):
                 points.append(point)
         if points:
-            panel.series.append(Series(name, points, style="one domain", is_control=is_control, connected=False))
+            panel.series.append(Series(name, points, style=style, is_control=is_control, connected=False))
     panel.levels = _levels(lock, domains) + _every_domain(lock, k, domains)
     return panel
 
@@ -159,7 +173,11 @@ def _point(x: float, arm: Arm | None, domains: Sequence[str]) -> Point | None:
     """Average correctness on some domains in the round that is reported, at x."""
     choice = choose(arm) if arm else None
     found = over_domains(arm, domains, epoch=choice.epoch) if arm and choice else None
-    return Point(x, found, runs=arm.run_ids) if arm and found else None
+    if arm is None or choice is None or found is None:
+        return None
+    was_chosen = choice.honest is not None and choice.honest is not choice.best
+    honest = _on_the_other_half(arm, domains, choice.honest_epoch) if was_chosen else None
+    return Point(x, found, honest, arm.run_ids)
 
 
 def _levels(lock: Lock, domains: Sequence[str]) -> list[Level]:
@@ -219,7 +237,8 @@ def _not_tried(view: View) -> list[str]:
 
 def _range(panel: Panel) -> tuple[float, float]:
     """What the points and the lines of elicitation need, a little more on both sides."""
-    found = [point.estimate for series in panel.series for point in series.points]
+    points = [point for series in panel.series for point in series.points]
+    found = [each for point in points for each in (point.estimate, point.honest) if each is not None]
     found += [level.estimate for level in panel.levels if level.style != "none"]
     low, high = min(each.low for each in found), max(each.high for each in found)
     return max(0.0, low - 0.03), min(1.0, high + 0.03)

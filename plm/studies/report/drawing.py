@@ -6,6 +6,7 @@ Colours are Okabe and Ito's (2008); marker and line say the same again. matplotl
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -61,7 +62,6 @@ STYLES = {
     "none": Style(RED, "s", "-"),
     "probe": Style(BLUE, "D", ":"),
     "elicited": Style(BLUE, "o", "-"),
-    "one domain": Style(ORANGE, "o", "-"),
     "one password for all": Style(ORANGE, "o", "-"),
     "a password for each domain": Style(PURPLE, "s", "--"),
     "locked from scratch": Style(BLACK, "s", "--"),
@@ -71,12 +71,13 @@ OTHERS = [
     Style(PURPLE, "v", "-"), Style(SKY, "P", "--"), Style(BLACK, "X", "-."), Style(BLUE, "<", ":"),
     Style(ORANGE, ">", "-"), Style(GREEN, "h", "--"), Style(RED, "*", "-."), Style(PURPLE, "p", ":"),
 ]  # fmt: skip
+LINES = ("-", "--", "-.", ":")
 LEVELS = {
     "right": (GREEN, (0, (6, 2))),
     "none": (RED, (0, (1, 1.5))),
     "second": (PURPLE, (0, (4, 1.5, 1, 1.5))),
     "policy": (BLACK, (0, (3, 2, 1, 2, 1, 2))),
-    "all": (BLUE, "-"),
+    "all": (SKY, "-"),
 }
 RC = {
     "font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9, "axes.titleweight": "bold",
@@ -145,13 +146,23 @@ def _height(panel: Panel, lying: bool) -> float:
 
 
 def _styles(figure: Figure) -> dict[str, Style]:
-    """A style for each name; names without one of their own take the next that no other series of the figure has."""
+    """A style for each name; no two names of a figure share marker and line, so that they can be told without colour.
+
+    Names without a style of their own take markers that the figure does not have yet; where these are used up, markers
+    that it has with another line.
+    """
     names = dict.fromkeys(series.style or series.label for panel in figure.panels for series in panel.series)
-    taken = {name: STYLES[name] for name in names if name in STYLES}
-    free = [style for style in OTHERS if style[:2] not in {each[:2] for each in taken.values()}]
-    for place, name in enumerate(name for name in names if name not in taken):
-        taken[name] = free[place % len(free)]
-    return taken
+    own = {name: STYLES[name] for name in names if name in STYLES}
+    markers, looks = {style.marker for style in own.values()}, {style[1:] for style in own.values()}
+    others = [style for turn in range(len(LINES)) for style in _turned(turn) if style[1:] not in looks]
+    others.sort(key=lambda style: style.marker in markers)
+    rest = (name for name in names if name not in own)
+    return {**own, **dict(zip(rest, itertools.cycle(others), strict=False))}
+
+
+def _turned(turn: int) -> list[Style]:
+    """The styles of names without one of their own, each with the line that comes so many places later."""
+    return [style._replace(line=LINES[(LINES.index(style.line) + turn) % len(LINES)]) for style in OTHERS]
 
 
 def _draw_panel(axis: Any, figure: Figure, panel: Panel, styles: dict[str, Style]) -> None:

@@ -157,14 +157,14 @@ def choose(arm: Arm, password: str = "none", domain: str = "all") -> Choice | No
     if not measured:
         return None
     epoch = max(measured, key=lambda each: (measured[each].value, -each))
-    if len(measured) == 1 or domain != "all":
-        return Choice(epoch, measured[epoch], epoch, measured[epoch] if len(measured) == 1 else None)
-    honest_epoch, honest = _honest(arm, password, list(measured))
+    if len(measured) == 1:
+        return Choice(epoch, measured[epoch], epoch, measured[epoch])
+    honest_epoch, honest = _honest(arm, password, list(measured), domain)
     return Choice(epoch, measured[epoch], honest_epoch, honest)
 
 
-def _honest(arm: Arm, password: str, epochs: Sequence[int]) -> tuple[int, Estimate | None]:
-    halves = halves_of(arm, password, epochs[0])
+def _honest(arm: Arm, password: str, epochs: Sequence[int], domain: str) -> tuple[int, Estimate | None]:
+    halves = halves_of(arm, password, epochs[0], domain)
     if halves is None:
         return epochs[0], None
     on_half = {epoch: estimate(arm, password, epoch=epoch, only=halves[0]) for epoch in epochs}
@@ -175,10 +175,19 @@ def _honest(arm: Arm, password: str, epochs: Sequence[int]) -> tuple[int, Estima
     return best, estimate(arm, password, epoch=best, only=halves[1])
 
 
-def halves_of(arm: Arm, password: str, epoch: int | None) -> tuple[frozenset[str], frozenset[str]] | None:
-    """Ids of the problems to choose on and to report on; None where completions are missing."""
+def halves_of(
+    arm: Arm, password: str, epoch: int | None, domain: str = "all"
+) -> tuple[frozenset[str], frozenset[str]] | None:
+    """Ids of the problems to choose on and to report on, of all domains or one.
+
+    None where completions are missing, or do not say of which domain a problem is.
+    """
     row = last_row(arm.runs[0], password, epoch=epoch)
-    ids = _verdicts(completions_file(arm.runs[0], row))[0] if row else ()
+    path = completions_file(arm.runs[0], row) if row else None
+    ids = _verdicts(path)[0] if path else ()
+    if path and domain != "all":
+        known = _domains(path)
+        ids = tuple(name for name in ids if known.get(name) == domain)
     select, report = select_and_report(ids)
     return (frozenset(ids[place] for place in select), frozenset(ids[place] for place in report)) if ids else None
 
@@ -213,6 +222,13 @@ def rise(arm: Arm, epoch: int | None = None) -> tuple[Interval, float] | None:
     after = [(run, last_row(run, "none", epoch=epoch)) for run in arm.runs]
     stacks = stacked([after, [(lock, last_row(lock, "none")) for lock in locks]]) if locks else None
     return difference_interval(stacks[0], stacks[1]) if stacks else None
+
+
+def rise_from_start(arm: Arm, epoch: int) -> Interval | None:
+    """By how much an arm is above what it was before its first step, paired by problem and seed."""
+    after, before = ([(run, last_row(run, "none", epoch=each)) for run in arm.runs] for each in (epoch, 0))
+    stacks = stacked([after, before])
+    return difference_interval(stacks[0], stacks[1])[0] if stacks else None
 
 
 def locks_of(arm: Arm) -> list[Run]:
@@ -258,3 +274,15 @@ def _verdicts(path: Path) -> tuple[tuple[str, ...], tuple[float, ...]]:
         return (), ()
     reasons = table["reason"].to_pylist()
     return tuple(table["problem_id"].to_pylist()), tuple(float(reason == "correct") for reason in reasons)
+
+
+@lru_cache(maxsize=256)
+def _domains(path: Path) -> dict[str, str]:
+    """Problem id → domain of a file of completions; nothing where it does not say."""
+    try:
+        table = pq.read_table(path, columns=["problem_id", "domain"])
+    except (OSError, KeyError, pa.ArrowException):
+        return {}
+    if "domain" not in table.column_names:
+        return {}
+    return dict(zip(table["problem_id"].to_pylist(), table["domain"].to_pylist(), strict=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plm.studies.report.arms import Arm, last_row
-from plm.studies.report.estimates import Choice, Estimate, choose, estimate, halves_of, recovered, rise
+from plm.studies.report.estimates import Choice, Estimate, choose, halves_of, recovered, rise, rise_from_start
 from plm.studies.report.figure import Figure
 from plm.studies.report.markup import file_name
 from plm.studies.report.overview import arm_label
@@ -73,8 +73,8 @@ def elicitation_table(view: View, lock: Lock) -> Table:
         "method": "elicitation", "seeds": "seeds", "epoch": "round", "correct ± stderr [low, high]": "correct ± s.e.",
         "honest [honest_low, honest_high]": "round chosen on other problems",
         "rise [rise_low, rise_high]": "rise over the lock", "recovered [recovered_low, recovered_high]": "recovered",
-        "control_rise": "control's rise", "demonstrations": "demon- strations", "generations": "generated",
-        "trained_tokens": "tokens trained on", "seconds": "seconds",
+        "control_rise [control_rise_low, control_rise_high]": "control's rise", "demonstrations": "demon- strations",
+        "generations": "generated", "trained_tokens": "tokens trained on", "seconds": "seconds",
     }  # fmt: skip
     return table
 
@@ -85,6 +85,7 @@ def _elicited(view: View, lock: Lock, arm: Arm, choice: Choice) -> Record:
     honest_share, honest_why = honest_recovered(arm, choice)
     risen, p = rise(arm, choice.epoch) or (None, None)
     control = view.control_of(arm)
+    control_rise = _control_rise(control) if control else None
     costs = last_row(arm.runs[0], "none", epoch=choice.epoch) or {}
     return {
         "lock": lock.name, "task": lock.task, "stamp": lock.stamp, "method": arm_label(arm, lock), "name": arm.name,
@@ -99,7 +100,9 @@ def _elicited(view: View, lock: Lock, arm: Arm, choice: Choice) -> Record:
         "honest_recovered": honest_share.value if honest_share else None,
         "honest_recovered_low": honest_share.low if honest_share else None,
         "honest_recovered_high": honest_share.high if honest_share else None, "honest_recovered_why_not": honest_why,
-        "control_rise": _control_rise(control) if control else None,
+        "control_rise": control_rise.value if control_rise else None,
+        "control_rise_low": control_rise.low if control_rise else None,
+        "control_rise_high": control_rise.high if control_rise else None,
         **{name: costs.get(name) for name in ("demonstrations", "generations", "graded", "trained_tokens", "seconds")},
     }  # fmt: skip
 
@@ -112,10 +115,10 @@ def honest_recovered(arm: Arm, choice: Choice) -> tuple[Interval | None, str]:
     return recovered(arm, choice.honest_epoch, halves[1]) if halves else (None, "completions are missing")
 
 
-def _control_rise(control: Arm) -> float | None:
+def _control_rise(control: Arm) -> Interval | None:
     """By how much the same elicitation raises a model that never had the capability."""
-    choice, start = choose(control), estimate(control, epoch=0)
-    return choice.best.value - start.value if choice and start else None
+    choice = choose(control)
+    return rise_from_start(control, choice.epoch) if choice else None
 
 
 def failures_table(view: View) -> Table:
