@@ -102,7 +102,7 @@ def _on_the_other_half(arm: Arm, domains: Sequence[str], epoch: int) -> Estimate
     halves = [half[1] for domain in domains if (half := halves_of(arm, "none", epoch, domain))]
     pairs = [(run, last_row(run, "none", epoch=epoch)) for run in arm.runs]
     found = [each for half in halves if (each := estimate(arm, epoch=epoch, only=half))]
-    stacks = [each[0] for half in halves if (each := stacked([pairs], half))]
+    stacks = [part[0] for half in halves if (part := stacked([pairs], half))]
     if not domains or not len(found) == len(stacks) == len(domains):
         return None
     return average(found, np.mean([scores.mean(1) for scores in stacks], axis=0).tolist())
