@@ -17,6 +17,7 @@ _TOKEN = re.compile(
 )
 _UNUSUAL = re.compile(r"\\[ \t]*\n|\?\?|[^\t\n\x20-\x7e\u00a0-\U0010ffff]|[\ud800-\udfff\u2028\u2029]")
 _DIGRAPH = re.compile(r"<%|%>|<:|:>|%:|\[\s*\[")
+_OPEN_QUOTE = re.compile(r"""(["'])(?:(?!\1)[^\\\n]|\\[^\n])*(?:\n|\Z)""")
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 
 
@@ -36,30 +37,32 @@ class Token(NamedTuple):
     end: int
 
 
-def split_tokens(program: str) -> list[Token] | None:
-    """Splits a program into tokens, without blanks and comments.
+def read_tokens(program: str) -> tuple[list[Token], int]:
+    """Splits a program into tokens, without blanks and comments, up to the first thing that a plain program has not.
+
+    That is: directives other than includes of standard headers, comments without an end, raw or prefixed strings, names
+    that start with an underscore, line splices, digraphs, attributes, characters outside of C++'s basic set (but in
+    comments and strings).
 
     Args:
         program: The C++ text.
 
     Returns:
-        The tokens, or None where the text has something that a plain program has not: directives other than includes of
-        standard headers, comments without an end, raw or prefixed strings, names that start with an underscore, line
-        splices, digraphs, attributes, characters outside of C++'s basic set (but in comments and strings).
+        The tokens, and where the rest begins; at the end of the text where all of it is such tokens.
     """
-    if _UNUSUAL.search(program):
-        return None
+    unusual = _UNUSUAL.search(program)
+    limit = unusual.start() if unusual else len(program)
     tokens: list[Token] = []
     position = 0
-    while position < len(program):
+    while position < limit:
         found = _TOKEN.match(program, position)
-        if found is None or _DIGRAPH.match(program, position) or _glued(tokens, found):
-            return None
+        if found is None or found.end() > limit or _DIGRAPH.match(program, position) or _glued(tokens, found):
+            break
         kind = found.lastgroup if found.lastgroup != "header" else "include"
         if kind is not None and kind != "blank":
             tokens.append(Token(kind, found["header"] or found[0], found.start(), found.end()))
         position = found.end()
-    return tokens
+    return tokens, position
 
 
 def _glued(tokens: list[Token], found: re.Match[str]) -> bool:
@@ -92,3 +95,21 @@ def find_partners(tokens: list[Token]) -> dict[int, int] | None:
                 return None
             partners[open_.pop()] = i
     return None if open_ else partners
+
+
+def is_broken_early(program: str, tokens: list[Token], end: int) -> bool:
+    """Whether no compiler accepts what `read_tokens` has read, whatever follows: a bracket or a quote that is wrong.
+
+    Args:
+        program: The C++ text.
+        tokens: Its first tokens, none of them a macro.
+        end: Where they end.
+    """
+    open_: list[str] = []
+    for token in tokens:
+        if token.kind == "mark" and token.text in "([{":
+            open_.append(token.text)
+        elif token.kind == "mark" and token.text in _CLOSING and (not open_ or open_.pop() != _CLOSING[token.text]):
+            return True
+    glued = bool(tokens) and tokens[-1].end == end and tokens[-1].kind in ("word", "number")
+    return not glued and _OPEN_QUOTE.match(program, end) is not None

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from plm.graders.lexer import Token, find_partners, split_tokens
+from plm.graders.lexer import Token, find_partners, is_broken_early, read_tokens
 
 MAX_CHARACTERS = 20_000
 # Without any of these no function can be called `main`: the name itself, or what can put it together or bring it along
@@ -97,12 +97,17 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
 
     Returns:
         The rewritten program, `alone` if it must be compiled alone, or `broken` if no compiler can make an executable
-        of it, because it has no `main` (as most of what fixedrdm writes) or because its brackets are not balanced.
+        of it, because it has no `main`, or a bracket or a quote without its partner (as what fixedrdm writes).
     """
     if not _MAY_HAVE_MAIN.search(program):
         return "broken"
-    tokens = split_tokens(program) if len(program) <= MAX_CHARACTERS else None
-    if tokens is None or not _has_plain_words(tokens, names):
+    if len(program) > MAX_CHARACTERS:
+        return "alone"
+    tokens, end = read_tokens(program)
+    if end < len(program):
+        plain = all(_is_known(token, names) for token in tokens)
+        return "broken" if plain and is_broken_early(program, tokens, end) else "alone"
+    if not _has_plain_words(tokens, names):
         return "alone"
     includes = [token for token in tokens if token.kind == "include"]
     tokens = tokens[len(includes) :]
@@ -121,6 +126,13 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
     ):
         return "alone"
     return Plain(_rewrite(program, includes, outline))
+
+
+def _is_known(token: Token, names: frozenset[str]) -> bool:
+    """Whether a token is no macro and brings none along: macros may stand for brackets."""
+    if token.kind == "include":
+        return token.text in _HEADERS
+    return token.kind != "word" or token.text not in names or token.text in _LIBRARY or token.text in _KEYWORDS
 
 
 def _has_plain_words(tokens: list[Token], names: frozenset[str]) -> bool:

@@ -222,6 +222,47 @@ def test_without_main_nothing_is_compiled_and_nothing_else_is_taken_for_that(com
     assert [compiler.compile_alone(program) for program in garbage] == [None] * len(garbage)
 
 
+def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compiler):
+    names = compiler.toolchain.names
+    fine = [
+        'int main() { auto s = R"(")"; return s[1] != 0; } ',
+        "int main() { return 0; } // it's\n",
+        "#define QUOTE '\nint main() {}",
+        "#include <pthread.h>\nint main() { pthread_cleanup_push(0, 0); return 0; while (0); }",
+    ]
+    assert all(make_plain(program, names) != "broken" for program in fine)
+    assert compiler.compile_alone("int main() { return 1'0; }") and make_plain("int main() { return 1'0; }", names)
+    rng = random.Random(1)
+    pieces = [
+        "main",
+        "{",
+        "}",
+        "(",
+        ")",
+        "[",
+        "]",
+        ";",
+        "int ",
+        "'",
+        '"',
+        "é",
+        "\\",
+        "`",
+        "#if 0\n",
+        "cout",
+        "<<",
+        "x",
+        "\n",
+        " ",
+        "R",
+        "1",
+    ]
+    garbage = ["main" + "".join(rng.choices(pieces, k=rng.randrange(4, 60))) for _ in range(200)]
+    broken = [program for program in garbage if make_plain(program, names) == "broken"]
+    assert len(broken) > 60
+    assert [program for program in broken[:25] if compiler.compile_alone(program)] == []
+
+
 def make_hostile():
     return [HEADS[0] + program.replace("K", "3") + "\n" for program in HOSTILE]
 
