@@ -285,7 +285,7 @@ def _measuring(setting: Setting, policy: str | Config, callbacks: list[Config], 
 
 def _optimizer(setting: Setting, rate: float) -> Config:
     if setting.large:
-        return {"class_path": "plm.optim.Lion", "init_args": {"lr": rate, "weight_decay": 0.01}}
+        return {"class_path": "plm.optim.Lion", "init_args": {"lr": rate, "betas": [0.9, 0.99], "weight_decay": 0.01}}
     arguments = {"lr": rate, "betas": [0.9, 0.98], "weight_decay": 0.0}
     return {"class_path": "torch.optim.AdamW", "init_args": arguments}
 

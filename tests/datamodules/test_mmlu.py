@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.plugins import Precision
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -273,6 +274,7 @@ class Module:
     """As much of a module as a round uses, around a model from scratch."""
 
     device, weights_version, compute = torch.device("cpu"), "0", Compute()
+    trainer = SimpleNamespace(precision_plugin=Precision())
 
     def __init__(self, task):
         source = FromScratch(hidden_size=32, layers=1, heads=1, tokenizer="words", max_length=64)

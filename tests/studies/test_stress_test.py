@@ -160,7 +160,7 @@ def test_small_models_have_the_embedded_settings_and_large_ones_the_papers():
     assert small["sft_16"]["optimizer"]["init_args"]["lr"] == 3e-4
     assert large["sft_16"]["optimizer"] == {
         "class_path": "plm.optim.Lion",
-        "init_args": {"lr": 1.5e-7, "weight_decay": 0.01},
+        "init_args": {"lr": 1.5e-7, "betas": [0.9, 0.99], "weight_decay": 0.01},
     }
     slow = battery(Setting(find_task("mmlu"), "m", rate=3e-5))[-1].config["model"]["init_args"]["optimizer"]
     assert slow["init_args"]["lr"] == pytest.approx(1e-5)  # in proportion to SFT's
