@@ -83,6 +83,12 @@ def find_partners(tokens: list[Token]) -> dict[int, int] | None:
         The index of the closing bracket for that of each opening one, or None if the program is not balanced: then no
         compiler accepts it.
     """
+    paired = _pair(tokens)
+    return paired[0] if paired and not paired[1] else None
+
+
+def _pair(tokens: list[Token]) -> tuple[dict[int, int], list[int]] | None:
+    """The pairs, and the brackets still open at the end; None where one closes what is not open."""
     partners: dict[int, int] = {}
     open_: list[int] = []
     for i, token in enumerate(tokens):
@@ -94,7 +100,7 @@ def find_partners(tokens: list[Token]) -> dict[int, int] | None:
             if not open_ or tokens[open_[-1]].text != _CLOSING[token.text]:
                 return None
             partners[open_.pop()] = i
-    return None if open_ else partners
+    return partners, open_
 
 
 def is_broken_early(program: str, tokens: list[Token], end: int) -> bool:
@@ -105,11 +111,7 @@ def is_broken_early(program: str, tokens: list[Token], end: int) -> bool:
         tokens: Its first tokens, none of them a macro.
         end: Where they end.
     """
-    open_: list[str] = []
-    for token in tokens:
-        if token.kind == "mark" and token.text in "([{":
-            open_.append(token.text)
-        elif token.kind == "mark" and token.text in _CLOSING and (not open_ or open_.pop() != _CLOSING[token.text]):
-            return True
+    if _pair(tokens) is None:
+        return True
     glued = bool(tokens) and tokens[-1].end == end and tokens[-1].kind in ("word", "number")
     return not glued and _OPEN_QUOTE.match(program, end) is not None

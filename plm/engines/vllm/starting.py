@@ -44,7 +44,7 @@ MISSING = (
 )
 
 
-FAILURES = (ValueError, RuntimeError, AssertionError, NotImplementedError)  # that vLLM has words for
+FAILURES = (ValueError, RuntimeError, AssertionError, NotImplementedError)  # with which vLLM refuses a model
 
 
 def refusal(model: PreTrainedModel, error: Exception) -> PlmError:
