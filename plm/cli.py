@@ -80,6 +80,8 @@ def run(args: list[str]) -> int:
         try:
             return _dispatch(args[0], args[1:])
         except Exception as error:
+            if received and _raised_while_interrupted(error):
+                return _stopped(received[0], args[0])
             if text := _mendable(error):
                 return _fail(text, 1)
             raise
@@ -87,6 +89,14 @@ def run(args: list[str]) -> int:
             if not received:
                 raise
             return _stopped(received[0], args[0])
+
+
+def _raised_while_interrupted(error: BaseException) -> bool:
+    """Whether it came of leaving a block that a signal interrupted: torch cannot close a checkpoint that is half written."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, KeyboardInterrupt):
+        seen = seen.__cause__ or seen.__context__
+    return seen is not None
 
 
 def _stopped(number: int, command: str) -> int:

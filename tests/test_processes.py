@@ -6,7 +6,9 @@ import sys
 import time
 
 import pytest
+import torch
 
+from plm.cli import run
 from plm.processes import stoppable
 
 
@@ -28,3 +30,29 @@ def test_a_signal_that_arrives_in_a_finalizer_is_not_lost(capsys):
     assert sys.unraisablehook is hook and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_fails_because_a_signal_came_is_an_interruption(tmp_path, monkeypatch, capsys):
+    """torch.save raises an error of its own when a signal ends it in the middle of a file."""
+
+    class File:
+        written = 0
+
+        def write(self, data):
+            self.written += 1
+            if self.written == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return len(data)
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr("plm.cli._dispatch", lambda command, rest: torch.save(torch.zeros(2**20), File()))
+    assert run(["fit"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "plm: error: interrupted; the same command goes on from the last checkpoint\n"
+
+
+def test_what_fails_before_any_signal_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("plm.cli._dispatch", lambda command, rest: torch.save(torch.zeros(2), None))
+    with pytest.raises(AttributeError):
+        run(["fit"])
