@@ -9,6 +9,7 @@ _TOKEN = re.compile(
     r"""(?P<blank>[ \t\n]+|//[^\n]*|/\*.*?\*/)
     |(?P<include>\#[ \t]*include[ \t]*<(?P<header>[\w./+]+)>[ \t]*(?=\n|//|$))
     |(?P<word>[A-Za-z]\w*)
+    |(?P<foreign>[^\x00-\x7f]+)
     |(?P<number>\.?[0-9](?:[eEpP][+-]|'?[0-9A-Za-z]|\.)*)
     |(?P<string>"(?:[^"\\\n]|\\[^\n])*")
     |(?P<char>'(?:[^'\\\n]|\\(?:[abfnrtv0'"?\\]))')
@@ -18,6 +19,8 @@ _TOKEN = re.compile(
 _UNUSUAL = re.compile(r"\\[ \t]*\n|\?\?|[^\t\n\x20-\x7e\u00a0-\U0010ffff]|[\ud800-\udfff\u2028\u2029]")
 _DIGRAPH = re.compile(r"<%|%>|<:|:>|%:|\[\s*\[")
 _OPEN_QUOTE = re.compile(r"""(["'])(?:(?!\1)[^\\\n]|\\[^\n])*(?:\n|\Z)""")
+_STRAY = re.compile(r"[`@\x01-\x08\x0e-\x1f\x7f]")
+_RAW = ("R", "LR", "uR", "UR", "u8R")
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 
 
@@ -25,7 +28,7 @@ class Token(NamedTuple):
     """One token.
 
     Attributes:
-        kind: `include`, `word`, `number`, `string`, `char` or `mark`.
+        kind: `include`, `word`, `foreign` (letters that are not ASCII's), `number`, `string`, `char` or `mark`.
         text: The token; of an include, the header's name.
         start: Where it starts in the program.
         end: Where it ends.
@@ -70,25 +73,20 @@ def _glued(tokens: list[Token], found: re.Match[str]) -> bool:
     if not tokens or tokens[-1].end != found.start() or not found[0].strip():
         return False
     kinds = {tokens[-1].kind, found.lastgroup}
-    return bool(kinds & {"string", "char", "number"}) and bool(kinds & {"word", "number"}) and "mark" not in kinds
+    literal, name = kinds & {"string", "char", "number"}, kinds & {"word", "foreign", "number"}
+    return bool(literal) and bool(name) and "mark" not in kinds
 
 
-def find_partners(tokens: list[Token]) -> dict[int, int] | None:
+def pair_brackets(tokens: list[Token]) -> tuple[dict[int, int], list[int]] | None:
     """Pairs brackets.
 
     Args:
         tokens: A program's tokens.
 
     Returns:
-        The index of the closing bracket for that of each opening one, or None if the program is not balanced: then no
-        compiler accepts it.
+        The index of the closing bracket for that of each opening one, and the brackets that are still open at the end;
+        None where one closes what is not open.
     """
-    paired = _pair(tokens)
-    return paired[0] if paired and not paired[1] else None
-
-
-def _pair(tokens: list[Token]) -> tuple[dict[int, int], list[int]] | None:
-    """The pairs, and the brackets still open at the end; None where one closes what is not open."""
     partners: dict[int, int] = {}
     open_: list[int] = []
     for i, token in enumerate(tokens):
@@ -103,15 +101,27 @@ def _pair(tokens: list[Token]) -> tuple[dict[int, int], list[int]] | None:
     return partners, open_
 
 
-def is_broken_early(program: str, tokens: list[Token], end: int) -> bool:
-    """Whether no compiler accepts what `read_tokens` has read, whatever follows: a bracket or a quote that is wrong.
+def is_broken(program: str, tokens: list[Token], end: int) -> bool:
+    """Whether no compiler accepts what `read_tokens` has read and found, whatever follows.
+
+    That is: a bracket without its partner, a quote without its partner, a character or a `#` that stands where C++ has
+    none.
 
     Args:
         program: The C++ text.
         tokens: Its first tokens, none of them a macro.
         end: Where they end.
     """
-    if _pair(tokens) is None:
+    paired = pair_brackets(tokens)
+    if paired is None:
         return True
-    glued = bool(tokens) and tokens[-1].end == end and tokens[-1].kind in ("word", "number")
-    return not glued and _OPEN_QUOTE.match(program, end) is not None
+    if end == len(program):
+        return bool(paired[1])
+    if _STRAY.match(program, end):
+        return True
+    if program[end] == "#":  # a directive where nothing but blanks and comments stand before it in the line
+        return bool(tokens) and "\n" not in program[tokens[-1].end : end]
+    glued = tokens[-1] if tokens and tokens[-1].end == end else None
+    if glued and (glued.text in _RAW or glued.kind == "number"):  # R"(, 1'000
+        return False
+    return _OPEN_QUOTE.match(program, end) is not None

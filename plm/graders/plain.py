@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from plm.graders.lexer import Token, find_partners, is_broken_early, read_tokens
+from plm.graders.lexer import Token, is_broken, pair_brackets, read_tokens
 
 MAX_CHARACTERS = 20_000
 # Without any of these no function can be called `main`: the name itself, or what can put it together or bring it along
@@ -97,27 +97,26 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
 
     Returns:
         The rewritten program, `alone` if it must be compiled alone, or `broken` if no compiler can make an executable
-        of it, because it has no `main`, or a bracket or a quote without its partner (as what fixedrdm writes).
+        of it, because it has no `main`, a bracket or a quote without its partner, or a character that C++ has not
+        (as what fixedrdm writes).
     """
     if not _MAY_HAVE_MAIN.search(program):
         return "broken"
     if len(program) > MAX_CHARACTERS:
         return "alone"
     tokens, end = read_tokens(program)
-    if end < len(program):
-        plain = all(_is_known(token, names) for token in tokens)
-        return "broken" if plain and is_broken_early(program, tokens, end) else "alone"
-    if not _has_plain_words(tokens, names):
+    if all(_is_known(token, names) for token in tokens) and is_broken(program, tokens, end):
+        return "broken"
+    if end < len(program) or not _has_plain_words(tokens, names):
         return "alone"
     includes = [token for token in tokens if token.kind == "include"]
     tokens = tokens[len(includes) :]
     opened = [token.text for token in tokens[:4]] == ["using", "namespace", "std", ";"]
     if any(token.kind == "include" for token in tokens) or not _has_plain_headers(includes, opened):
         return "alone"
-    partners = find_partners(tokens)
-    if partners is None:
-        return "broken"
-    outline = _Outline(tokens, partners)
+    paired = pair_brackets(tokens)
+    assert paired is not None  # or it were broken
+    outline = _Outline(tokens, paired[0])
     if (
         not outline.read()
         or outline.declared & names
@@ -138,7 +137,7 @@ def _is_known(token: Token, names: frozenset[str]) -> bool:
 def _has_plain_words(tokens: list[Token], names: frozenset[str]) -> bool:
     for before, token in zip([None, *tokens], tokens, strict=False):
         text = token.text
-        if token.kind == "word" and (
+        if token.kind == "foreign" or token.kind == "word" and (
             text in _REFUSED_WORDS or "__" in text or text.startswith("plm_") or not _is_known(token, names)
         ):
             return False

@@ -228,6 +228,9 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
         'int main() { auto s = R"(")"; return s[1] != 0; } ',
         "int main() { return 0; } // it's\n",
         "#define QUOTE '\nint main() {}",
+        'int main() { return sizeof LR"(\n)" == 0; }',
+        "int main() { /* ` @ \x01 # */ return 0; }\n /* */ #include <cmath>\n",
+        "int \ufffd = 0; int main() { return \ufffd; }",
         "#include <pthread.h>\nint main() { pthread_cleanup_push(0, 0); return 0; while (0); }",
     ]
     assert all(make_plain(program, names) != "broken" for program in fine)
@@ -246,9 +249,12 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
         "'",
         '"',
         "é",
+        "\ufffd",
+        "\x01",
         "\\",
         "`",
         "#if 0\n",
+        " #include <cmath>\n",
         "cout",
         "<<",
         "x",
