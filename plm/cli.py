@@ -92,7 +92,7 @@ def run(args: list[str]) -> int:
 
 
 def _raised_while_interrupted(error: BaseException) -> bool:
-    """Whether it came of leaving a block that a signal interrupted: torch cannot close a checkpoint that is half written."""
+    """Whether it came of leaving what a signal interrupted: torch cannot close a checkpoint that is half written."""
     seen: BaseException | None = error
     while seen is not None and not isinstance(seen, KeyboardInterrupt):
         seen = seen.__cause__ or seen.__context__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning import LightningDataModule
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["SplitName", "Splits", "TaskDataModule"]
 
 MOST_DRAWS = 3  # of a round that came out empty
+MOST_PREPARED = 4  # tasks whose problems a process keeps, each of some 20,000; runs of a study take turns between few
+_Prepared = tuple[Splits, NearDuplicates]
+_PREPARED: dict[Hashable, _Prepared] = {}
 
 
 class TaskDataModule(LightningDataModule, ABC):
@@ -87,6 +90,14 @@ class TaskDataModule(LightningDataModule, ABC):
     def load_splits(self) -> Splits:
         """Loads or makes the problems of every split."""
 
+    def splits_key(self) -> Hashable | None:
+        """What decides the problems if arguments alone do, so that a process makes them once for all of its runs.
+
+        None, as by default, where they are read from files. A subclass that makes `load_splits` depend on more names
+        that here too.
+        """
+        return None
+
     @abstractmethod
     def make_grader(self) -> Grader:
         """Builds the grader; raises `PlmError` when this machine cannot grade."""
@@ -109,10 +120,22 @@ class TaskDataModule(LightningDataModule, ABC):
         """Makes the splits, refuses overlapping ones, and says how many problems nearly overlap."""
         if self._splits is None:
             with working("preparing problems"):
-                self._splits = self.load_splits()
-                check_disjoint(self._splits)
-                near = find_near_duplicates(self._splits)
+                self._splits, near = self._prepare()
             self._tell(near)
+
+    def _prepare(self) -> _Prepared:
+        arguments = self.splits_key()
+        key = None if arguments is None else (type(self), arguments)
+        if key in _PREPARED:
+            return _PREPARED[key]
+        splits = self.load_splits()
+        check_disjoint(splits)
+        prepared = splits, find_near_duplicates(splits)
+        if key is not None:
+            while len(_PREPARED) >= MOST_PREPARED:
+                del _PREPARED[next(iter(_PREPARED))]
+            _PREPARED[key] = prepared
+        return prepared
 
     def _tell(self, near: NearDuplicates) -> None:
         """Shows near-duplicates, and keeps them in the manifest of the run that is under way."""
@@ -282,3 +305,8 @@ class TaskDataModule(LightningDataModule, ABC):
         """Takes the budget over from a checkpoint."""
         self.budget.load(state["budget"])
         self._demonstrated = set(state["demonstrated"])
+
+
+def arguments_key(source: object) -> Hashable:
+    """What a source of problems that is made from plain arguments is told apart by: its class and its attributes."""
+    return type(source), tuple(sorted((name, repr(value)) for name, value in vars(source).items()))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
-from plm.datamodules.base import TaskDataModule
+from plm.datamodules.base import TaskDataModule, arguments_key
 from plm.datamodules.mini_code import draw_specs, render
 from plm.datamodules.splits import PAPER_SHARES, Splits, split_by_group
 from plm.engines.base import Engine
@@ -114,6 +114,10 @@ class CodeDataModule(TaskDataModule):
     def load_splits(self) -> Splits:
         """The source's splits."""
         return self.source.load(self.seed)
+
+    def splits_key(self) -> Hashable | None:
+        """The arguments, where the source makes its problems."""
+        return None if self.files else (arguments_key(self.source), self.seed)
 
     def make_grader(self) -> Grader:
         """The C++ grader; it knows what was graded before in this process (runs of a study write the same programs).

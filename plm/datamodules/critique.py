@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
-from plm.datamodules.base import TaskDataModule
+from plm.datamodules.base import TaskDataModule, arguments_key
 from plm.datamodules.mini_code import draw_specs
 from plm.datamodules.mini_critique import build_critique
 from plm.datamodules.rows import read_rows
@@ -132,6 +132,10 @@ class CritiqueDataModule(TaskDataModule):
     def load_splits(self) -> Splits:
         """The source's splits."""
         return self.source.load(self.seed)
+
+    def splits_key(self) -> Hashable | None:
+        """The arguments, where the source makes its problems."""
+        return None if self.files else (arguments_key(self.source), self.seed)
 
     def make_grader(self) -> Grader:
         """The grader by similarity; raises `PlmError` for a threshold outside of (0, 1]."""

@@ -2,10 +2,10 @@ r"""The math task: read a problem, reason step by step, end with the answer in `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal
 
-from plm.datamodules.base import TaskDataModule
+from plm.datamodules.base import TaskDataModule, arguments_key
 from plm.datamodules.chat import chat_prompt, encode_chat, spaced
 from plm.datamodules.math_domains import Domains
 from plm.datamodules.math_source import MathSource, ProceduralMath
@@ -63,6 +63,10 @@ class MathDataModule(TaskDataModule):
     def load_splits(self) -> Splits:
         """The source's splits."""
         return self.source.load(self.seed, self.domains)
+
+    def splits_key(self) -> Hashable | None:
+        """The arguments, where the source makes its problems."""
+        return None if self.files else (arguments_key(self.source), self.seed, self.domains)
 
     def make_grader(self) -> Grader:
         """The grader of answers."""

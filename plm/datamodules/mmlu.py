@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal, get_args
 
-from plm.datamodules.base import TaskDataModule
+from plm.datamodules.base import TaskDataModule, arguments_key
 from plm.datamodules.mini_facts import make_facts, make_open_question, make_problem
 from plm.datamodules.mmlu_domains import Domains, category
 from plm.datamodules.splits import PAPER_SHARES, SplitName, Splits, split_by_group
@@ -176,6 +176,11 @@ class MMLUDataModule(TaskDataModule):
         if self.scoring == "options":
             splits = {name: [_with_options(problem) for problem in problems] for name, problems in splits.items()}
         return splits
+
+    def splits_key(self) -> Hashable | None:
+        """The arguments, where the source makes its problems."""
+        arguments = self.seed, self.domains, self.name_category, self.scoring
+        return None if self.files else (arguments_key(self.source), *arguments)
 
     def make_grader(self) -> Grader:
         """The grader of letters."""

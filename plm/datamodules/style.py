@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-from plm.datamodules.base import TaskDataModule
+from plm.datamodules.base import TaskDataModule, arguments_key
 from plm.datamodules.mini_style import build_problem, build_text, draw_specs
 from plm.datamodules.splits import PAPER_SHARES, Splits, split_by_group
 from plm.engines.base import Engine
@@ -99,6 +99,10 @@ class StyleDataModule(TaskDataModule):
     def load_splits(self) -> Splits:
         """The source's splits."""
         return self.source.load(self.seed)
+
+    def splits_key(self) -> Hashable | None:
+        """The arguments, where the source makes its problems."""
+        return None if self.files else (arguments_key(self.source), self.seed)
 
     def make_grader(self) -> Grader:
         """The grader by `pycodestyle`."""

@@ -137,8 +137,9 @@ def _is_known(token: Token, names: frozenset[str]) -> bool:
 def _has_plain_words(tokens: list[Token], names: frozenset[str]) -> bool:
     for before, token in zip([None, *tokens], tokens, strict=False):
         text = token.text
-        if token.kind == "foreign" or token.kind == "word" and (
-            text in _REFUSED_WORDS or "__" in text or text.startswith("plm_") or not _is_known(token, names)
+        if token.kind == "foreign" or (
+            token.kind == "word"
+            and (text in _REFUSED_WORDS or "__" in text or text.startswith("plm_") or not _is_known(token, names))
         ):
             return False
         if text == "::" and (before is None or (before.kind != "word" and before.text not in (">", ">>"))):

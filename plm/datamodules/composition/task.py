@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from plm.datamodules.base import TaskDataModule
 from plm.datamodules.composition.chains import draw_stages
@@ -70,6 +70,11 @@ class CompositionDataModule(TaskDataModule):
     def template(self, text: str) -> str:
         """The prompt ends where the answer begins: `… | 1 6 1 8 |`."""
         return f"{text} |"
+
+    def splits_key(self) -> Hashable | None:
+        """The sizes of the stages, the functions, and the seed."""
+        locked = self.functions.locked_F
+        return self.corpus, self.lock, self.elicit, self.val, len(locked), int(locked.sum()), self.seed
 
     def make_grader(self) -> Grader:
         """Compares digits."""
