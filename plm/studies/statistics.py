@@ -23,6 +23,7 @@ Over = Literal["problems", "problems and seeds"]
 LEVEL = 0.95
 DRAWS = 2000
 SHRINKAGE = 0.5
+FEW = 10  # problems' worth of answers; a bootstrap of fewer is too narrow
 
 
 class Interval(NamedTuple):
@@ -63,8 +64,10 @@ def combined_error(errors: Sequence[float]) -> float:
 def correctness_interval(scores: Scores, over: Over = "problems and seeds", level: float = LEVEL) -> Interval:
     """An interval for mean correctness.
 
-    Over problems alone it is the percentile bootstrap over problems, given the seeds; Wilson's where all are right or
-    all wrong, which a bootstrap would call certain. Over both, problems and seeds are crossed random effects: the
+    Over problems alone it is the percentile bootstrap over problems, given the seeds, where at least 10 problems' worth
+    of answers are right and 10 wrong. Nearer to 0 or 1, where it covers down to 84 %, it is Wilson's for as many
+    independent answers as have the variance between problems, which is itself uncertain there: that of answers that
+    all seeds share is mixed in, with the weight 1 / (1 + problems' worth) (our choice). Over both, problems and seeds are crossed random effects: the
     variance of the grand mean comes from their mean squares, the degrees of freedom from Satterthwaite's approximation,
     brought half the way down to S − 1 because the mean square of few seeds is itself uncertain (our choice). The
     interval is Wilson's for as many independent answers as have that variance, with the quantile of t: near 0 and 1,
@@ -79,8 +82,7 @@ def correctness_interval(scores: Scores, over: Over = "problems and seeds", leve
     scores = _checked(scores)
     value, problems = float(scores.mean()), scores.shape[1]
     if over == "problems" or len(scores) == 1:
-        ends = _bootstrap([scores], lambda means: means[0].mean(0), level)
-        return Interval(value, *(ends if 0 < value < 1 else _wilson(value, problems, _normal(level))), "problems")
+        return Interval(value, *_given_seeds(scores, level), "problems")
     variance, freedom = _variance(scores)
     if variance == 0:
         return Interval(value, *_wilson(value, problems, _normal(level)), over)
@@ -118,7 +120,7 @@ def difference_interval(
 
     Returns:
         The interval of the mean difference, and the two-sided p-value of no difference: from the t distribution over
-        problems and seeds; by McNemar's exact test over problems, where both are right or wrong once a problem.
+        problems and seeds; by McNemar's exact test over problems, where each of them counts once, whatever the seeds.
     """
     left, right = _checked(left), _checked(right)
     if left.shape != right.shape:
@@ -231,6 +233,16 @@ def _checked(scores: Scores) -> Scores:
     return scores
 
 
+def _given_seeds(scores: Scores, level: float) -> tuple[float, float]:
+    value, problems = float(scores.mean()), scores.shape[1]
+    few = problems * min(value, 1 - value)
+    if few >= FEW:
+        return _bootstrap([scores], lambda means: means[0].mean(0), level)
+    independent, shared = float(scores.mean(0).var(ddof=1)) / problems, value * (1 - value) / problems
+    variance = (few * independent + shared) / (few + 1)
+    return _wilson(value, value * (1 - value) / variance if variance else problems, _normal(level))
+
+
 def _half_width(values: Scores, level: float) -> float:
     """Half of the interval of a mean of differences; that of none of N, by Wilson, where they are all equal."""
     variance, freedom = _variance(values)
@@ -302,6 +314,7 @@ def _shares(problems: int) -> Scores:
 
 
 def _mcnemar(gaps: Scores) -> float:
-    """Exact two-sided test that a difference is as often above as below 0."""
-    above, below = int((gaps > 0).sum()), int((gaps < 0).sum())
+    """Exact two-sided test that as many problems are above as below 0 (a sign test where there are several seeds)."""
+    by_problem = gaps.mean(0)
+    above, below = int((by_problem > 0).sum()), int((by_problem < 0).sum())
     return float(stats.binomtest(above, above + below).pvalue) if above + below else 1.0

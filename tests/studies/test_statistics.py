@@ -74,6 +74,15 @@ def test_a_bootstrap_over_problems_covers_given_the_seeds():
     assert 0.92 <= np.mean(hits) <= 0.975
 
 
+@pytest.mark.parametrize("correct", [0.01, 0.03, 0.97])
+def test_few_right_or_wrong_answers_are_covered_given_the_seeds(correct):
+    rng, hits = np.random.default_rng(7), []
+    for _ in range(1000):
+        interval = correctness_interval(draw(rng, correct, 0.0, 1.0), "problems")
+        hits.append(interval.low <= correct <= interval.high)
+    assert 0.925 <= np.mean(hits) <= 0.985
+
+
 def test_by_hand():
     """Means 0.5 and 1.0 of two seeds: standard error |0.5| / 2 = 0.25; two domains with 3 and 4 give 5 / 2."""
     assert mean_and_error([0.5, 1.0]) == (0.75, pytest.approx(0.25))
@@ -132,6 +141,8 @@ def test_paired_differences_are_sharper_than_unpaired_ones_and_mcnemar_is_exact(
     two[0, :5] = 1
     assert difference_interval(two, one)[1] == pytest.approx(2 * 0.5**5)
     assert difference_interval(one, one)[1] == 1.0
+    again = [np.repeat(each, 3, axis=0) for each in (two, one)]  # the same answers in three seeds are no more evidence
+    assert difference_interval(*again, "problems")[1] == pytest.approx(2 * 0.5**5)
 
 
 def test_p_values_are_uniform_without_a_difference():
