@@ -114,7 +114,7 @@ class Isolation:
         try:
             yield
         finally:
-            if not frozen and gc.get_freeze_count():
+            if gc.get_freeze_count() > frozen:
                 gc.unfreeze()
 
 

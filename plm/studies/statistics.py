@@ -9,20 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from plm.errors import PlmError
 from plm.seeds import derive_seed
 
 Scores = NDArray[np.float64]
+_Number = TypeVar("_Number", float, Scores)
 Over = Literal["problems", "problems and seeds"]
 LEVEL = 0.95
 DRAWS = 2000
 SHRINKAGE = 0.5
+QUANTILES = 200
 FEW = 10  # problems' worth of answers; a bootstrap of fewer is too narrow
 
 
@@ -167,7 +169,9 @@ def recovered_interval(
     return Interval(value, value - half, value + half, over)
 
 
-def detectable_gap(seeds: int, problems: int, correct: float, seed_sd: float, power: float = 0.8) -> float:
+def detectable_gap(
+    seeds: int, problems: int, correct: float, seed_sd: float, power: float = 0.8, measured_once: bool = False
+) -> float:
     """The smallest true difference of two runs' correctness that a paired comparison would find.
 
     Args:
@@ -176,18 +180,31 @@ def detectable_gap(seeds: int, problems: int, correct: float, seed_sd: float, po
         correct: Correctness around which the difference lies, in [0, 1].
         seed_sd: Standard deviation of correctness between seeds, in [0, 1].
         power: Probability of finding it, at a two-sided level of 5 %.
+        measured_once: Whether one of the two has no seeds, and its only run stands beside each seed of the other: what
+            its answers happen to be does not average out.
 
     Returns:
         A share, for answers that are independent between the two (the worst case).
     """
-    rest = 2 * correct * (1 - correct)
+    noise, moving = max(correct * (1 - correct), 1e-9), 1 if measured_once else 2
     if seeds == 1:
-        freedom, variance = problems - 1.0, 2 * seed_sd**2 + rest / problems
-    else:
-        ms_seeds = rest + 2 * problems * seed_sd**2
-        freedom, variance = _freedom(ms_seeds, rest, ms_seeds, seeds, problems), ms_seeds / (seeds * problems)
-    needed = float(stats.t.ppf(0.5 + LEVEL / 2, freedom) + stats.t.ppf(power, freedom))
-    return needed * math.sqrt(variance)
+        needed = float(stats.t.ppf(0.5 + LEVEL / 2, problems - 1) + stats.t.ppf(power, problems - 1))
+        return needed * math.sqrt(moving * seed_sd**2 + 2 * noise / problems)
+    ms_rest = moving * noise
+    ms_problems = ms_rest + (seeds * noise if measured_once else 0.0)
+    ms_seeds = ms_rest + moving * problems * seed_sd**2
+    error = math.sqrt((ms_seeds + ms_problems - ms_rest) / (seeds * problems))
+    # what few seeds show of their own spread varies most: the chance of a finding is the mean over what they may show
+    shown = ms_seeds * stats.chi2.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, seeds - 1) / (seeds - 1)
+    total = np.maximum(shown + ms_problems - ms_rest, ms_problems)
+    quantile = stats.t.ppf(0.5 + LEVEL / 2, _freedom(shown, ms_problems, total, seeds, problems))
+    least = quantile * np.sqrt(total / (seeds * problems))
+
+    def missing(gap: float) -> float:
+        found = stats.norm.sf((least - gap) / error) + stats.norm.cdf((-least - gap) / error)
+        return float(np.mean(found)) - power
+
+    return float(optimize.brentq(missing, 0.0, 2 * float(least.max()) + 10 * error))
 
 
 def seed_spread(scores: Scores) -> float:
@@ -288,13 +305,13 @@ def _variance(values: Scores) -> tuple[float, float]:
     return float(total / (seeds * problems)), _freedom(ms_seeds, ms_problems, total, seeds, problems)
 
 
-def _freedom(ms_seeds: float, ms_problems: float, total: float, seeds: int, problems: int) -> float:
-    satterthwaite = total**2 / (ms_seeds**2 / (seeds - 1) + ms_problems**2 / (problems - 1))
-    return _shrunk(satterthwaite, seeds)
+def _freedom(ms_seeds: _Number, ms_problems: float, total: _Number, seeds: int, problems: int) -> _Number:
+    return _shrunk(total**2 / (ms_seeds**2 / (seeds - 1) + ms_problems**2 / (problems - 1)), seeds)
 
 
-def _shrunk(satterthwaite: float, seeds: int) -> float:
-    return max(1.0, float((seeds - 1) + SHRINKAGE * (satterthwaite - (seeds - 1))))
+def _shrunk(satterthwaite: _Number, seeds: int) -> _Number:
+    found: _Number = np.maximum(1.0, (seeds - 1) + SHRINKAGE * (satterthwaite - (seeds - 1)))
+    return found
 
 
 def _bootstrap(

@@ -183,7 +183,7 @@ def judge(
 def _missed(base: Scores, best: Scores | None) -> float:
     """The gain that would probably have been found (power 80 %): by as many seeds as the best method had.
 
-    Its seeds differ by as much as they were seen to; the model as it is has no seeds.
+    Its seeds differ by as much as they were seen to; the model as it is has no seeds and was measured once.
 
     Args:
         base: The model as it is, shape (1, N).
@@ -193,7 +193,7 @@ def _missed(base: Scores, best: Scores | None) -> float:
     correct = (float(base.sum()) + 1) / (problems + 2)
     if best is None or len(best) == 1:
         return detectable_gap(1, problems, correct, 0.0)
-    return detectable_gap(len(best), problems, correct, seed_spread(best) / math.sqrt(2))  # of one side, not of both
+    return detectable_gap(len(best), problems, correct, seed_spread(best), measured_once=True)
 
 
 def _choose(points: Mapping[Point, Measured], places: Sequence[int]) -> Point:

@@ -7,6 +7,7 @@ What a run prints goes to its log.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -49,7 +50,17 @@ def _tell(answers: TextIO, answer: Mapping[str, Any]) -> None:
 # -- one run ----------------------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def _import_once() -> None:
+    """Imports what every run needs, and takes it out of the garbage collector's sight, which looks at it in vain."""
+    import plm.lightning_cli  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 def _plm(args: list[str]) -> int:
+    _import_once()
     from plm.cli import run
     from plm.engines.keeping import keep_engines
     from plm.progress import begin_run

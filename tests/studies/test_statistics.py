@@ -161,6 +161,16 @@ def test_the_smallest_gap_is_found_about_as_often_as_promised():
     assert detectable_gap(3, 800, 0.5, 0.02) < gap < detectable_gap(3, 200, 0.5, 0.05)
 
 
+def test_the_smallest_gap_to_what_was_measured_once_is_found_about_as_often_as_promised():
+    rng, gap = np.random.default_rng(8), detectable_gap(3, 200, 0.5, 0.02, measured_once=True)
+    found = []
+    for _ in range(400):
+        once = np.repeat(draw(rng, 0.5 - gap / 2, 0.0, 0.0, seeds=1), 3, axis=0)
+        found.append(difference_interval(draw(rng, 0.5 + gap / 2, 0.02, 0.0), once)[1] < 0.05)
+    assert 0.72 <= np.mean(found) <= 0.88
+    assert gap > detectable_gap(3, 200, 0.5, 0.0)
+
+
 def test_the_spread_of_seeds_is_what_the_problems_do_not_explain():
     """Shares 0.2 and 0.8 of 10 problems: variance 0.18 less 0.16 / 10."""
     apart = np.array([[1.0] * 2 + [0.0] * 8, [1.0] * 8 + [0.0] * 2])
