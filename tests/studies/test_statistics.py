@@ -168,7 +168,7 @@ def test_the_smallest_gap_to_what_was_measured_once_is_found_about_as_often_as_p
         once = np.repeat(draw(rng, 0.5 - gap / 2, 0.0, 0.0, seeds=1), 3, axis=0)
         found.append(difference_interval(draw(rng, 0.5 + gap / 2, 0.02, 0.0), once)[1] < 0.05)
     assert 0.72 <= np.mean(found) <= 0.88
-    assert gap > detectable_gap(3, 200, 0.5, 0.0)
+    assert gap > detectable_gap(3, 200, 0.5, 0.0, measured_once=True)
 
 
 def test_the_spread_of_seeds_is_what_the_problems_do_not_explain():
