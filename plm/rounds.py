@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plm.policies import Policy
 
 SCORING_ROWS = 32
+SCORING_TOKENS = 16_384  # of one forward pass, padding included: below what one part of a step of 7B takes of memory
 
 
 class Demonstration(NamedTuple):
@@ -123,15 +124,17 @@ class Round:
         """Log-probability in nats of every completion token under the current weights, a list for each row."""
         # Shares of the same size: where weights are sharded, every process takes part in every forward pass.
         filled = [*rows, *list(rows[:1]) * (-len(rows) % world_size())]
-        return in_shares(lambda share: self._score(share, progress), filled)[: len(rows)]
+        longest = max(map(len, rows), default=1)
+        size = max(1, min(SCORING_ROWS, SCORING_TOKENS // longest))  # the same in every process
+        return in_shares(lambda share: self._score(share, size, progress), filled)[: len(rows)]
 
-    def _score(self, rows: Sequence[Example], progress: Callable[[int], None] | None) -> list[list[float]]:
+    def _score(self, rows: Sequence[Example], size: int, progress: Callable[[int], None] | None) -> list[list[float]]:
         network, pad, layout = self._module.network, self.task.pad_token_id, self._module.compute.layout
         precision = self._module.trainer.precision_plugin
         result: list[list[float]] = []
         with _without_dropout(network):
-            for start in range(0, len(rows), SCORING_ROWS):
-                chunk = rows[start : start + SCORING_ROWS]
+            for start in range(0, len(rows), size):
+                chunk = rows[start : start + size]
                 batch = collate(chunk, pad, layout=layout)
                 batch = self._module.transfer_batch_to_device(batch, self._module.device, 0)
                 with precision.forward_context():  # as in the step, so that a policy's ratio to itself is 1

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
+from plm.rounds import SCORING_TOKENS
 from plm.studies.stress_test_battery import Setting, battery, find_task
 from tests.test_configs import ROOT, bases
 
@@ -89,12 +90,18 @@ def activation_bytes(config, shape):
     return 2 * shape.layers * tokens * WIDTH + max(46 * tokens * WIDTH, output)
 
 
+def scoring_bytes(shape):
+    """Of a forward pass without gradient: what a block holds at once, and its logits, of which a part is made at a time."""
+    tokens = max(SCORING_TOKENS, shape.longest)
+    return 30 * tokens * WIDTH + 6 * shape.words * WIDTH
+
+
 def peak(config, shape):
-    """The more of training and generating, in bytes."""
+    """The most of training, generating and scoring, in bytes."""
     model = config["model"]
     kept = shape.weights * BYTES[config["trainer"]["precision"], model["init_args"]["optimizer"]["class_path"]]
     resident, cache = engine_bytes(config, shape)
-    return kept + resident + max(activation_bytes(config, shape), cache)
+    return kept + resident + max(activation_bytes(config, shape), cache, scoring_bytes(shape))
 
 
 def trained():

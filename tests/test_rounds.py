@@ -67,6 +67,17 @@ def test_logprobs_are_those_of_the_network(task):
         )
 
 
+def test_long_rows_are_scored_in_smaller_groups_with_the_same_result(task, monkeypatch):
+    rows = [Example([5, 6], [7, 1]), Example([5], [8, 9, 1]), Example([5, 6, 7], [8, 9, 1])]
+    whole = Round(0, task, task.module).token_logprobs(rows)
+    sizes = []
+    monkeypatch.setattr("plm.rounds.SCORING_TOKENS", 13)  # two rows of 6
+    apart = Round(0, task, task.module).token_logprobs(rows, progress=sizes.append)
+    assert sizes == [2, 1]
+    for left, right in zip(whole, apart, strict=True):
+        assert left == pytest.approx(right, abs=1e-5)
+
+
 def test_logprobs_are_of_the_precision_that_trains(task):
     task.module.trainer.precision_plugin = MixedPrecision("bf16-mixed", "cpu")
     rows = [Example([5, 6], [7, 1]), Example([5, 6], [8, 1])]
