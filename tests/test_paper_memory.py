@@ -91,7 +91,7 @@ def activation_bytes(config, shape):
 
 
 def scoring_bytes(shape):
-    """Of a forward pass without gradient: what a block holds at once, and its logits, of which a part is made at a time."""
+    """Of a forward pass without gradient: what a block holds at once, and logits, made a part at a time."""
     tokens = max(SCORING_TOKENS, shape.longest)
     return 30 * tokens * WIDTH + 6 * shape.words * WIDTH
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 _TOKEN = re.compile(
     r"""(?P<blank>[ \t\n]+|//[^\n]*|/\*.*?\*/)
     |(?P<include>\#[ \t]*include[ \t]*<(?P<header>[\w./+]+)>[ \t]*(?=\n|//|$))
-    |(?P<word>[A-Za-z]\w*)
+    |(?P<word>[A-Za-z]\w*|__gcd\b)
     |(?P<foreign>[^\x00-\x7f]+)
     |(?P<number>\.?[0-9](?:[eEpP][+-]|'?[0-9A-Za-z]|\.)*)
     |(?P<string>"(?:[^"\\\n]|\\[^\n])*")

@@ -38,10 +38,10 @@ _LIBRARY = frozenset(
     log2 log10 floor ceil round lround llround trunc fmod hypot sin cos tan asin acos atan atan2 gcd lcm clamp isnan
     isinf numeric_limits INT_MAX INT_MIN UINT_MAX LONG_MAX LONG_MIN LLONG_MAX LLONG_MIN ULLONG_MAX CHAR_MAX CHAR_MIN
     DBL_MAX DBL_MIN M_PI M_E RAND_MAX NULL EOF size_t ptrdiff_t int8_t int16_t int32_t int64_t uint8_t uint16_t
-    uint32_t uint64_t printf scanf puts putchar getchar stdin stdout strlen strcmp memset assert exit abort true
-    false unsigned exception runtime_error logic_error invalid_argument out_of_range overflow_error domain_error
-    bad_alloc initializer_list unique_ptr shared_ptr make_unique make_shared istream ostream streamsize complex
-    index time rank extent ratio y0 y1 j0 j1 yn jn div remainder signbit ref
+    uint32_t uint64_t printf scanf puts putchar getchar stdin stdout strlen strcmp strchr memset __gcd assert exit
+    abort true false unsigned exception runtime_error logic_error invalid_argument out_of_range overflow_error
+    domain_error bad_alloc initializer_list unique_ptr shared_ptr make_unique make_shared istream ostream
+    streamsize complex index time rank extent ratio y0 y1 j0 j1 yn jn div remainder signbit ref
     """.split()
 )
 _KEYWORDS = frozenset(
@@ -119,7 +119,7 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
     outline = _Outline(tokens, paired[0])
     if (
         not outline.read()
-        or outline.declared & names
+        or outline.declared & (names | {"__gcd"})
         or outline.prototypes - outline.defined
         or outline.main_end is None
     ):
@@ -139,7 +139,12 @@ def _has_plain_words(tokens: list[Token], names: frozenset[str]) -> bool:
         text = token.text
         if token.kind == "foreign" or (
             token.kind == "word"
-            and (text in _REFUSED_WORDS or "__" in text or text.startswith("plm_") or not _is_known(token, names))
+            and (
+                text in _REFUSED_WORDS
+                or ("__" in text and text not in _LIBRARY)
+                or text.startswith("plm_")
+                or not _is_known(token, names)
+            )
         ):
             return False
         if text == "::" and (before is None or (before.kind != "word" and before.text not in (">", ">>"))):

@@ -69,12 +69,13 @@ def correctness_interval(scores: Scores, over: Over = "problems and seeds", leve
     Over problems alone it is the percentile bootstrap over problems, given the seeds, where at least 10 problems' worth
     of answers are right and 10 wrong. Nearer to 0 or 1, where it covers down to 84 %, it is Wilson's for as many
     independent answers as have the variance between problems, which is itself uncertain there: that of answers that
-    all seeds share is mixed in, with the weight 1 / (1 + problems' worth) (our choice). Over both, problems and seeds are crossed random effects: the
-    variance of the grand mean comes from their mean squares, the degrees of freedom from Satterthwaite's approximation,
-    brought half the way down to S − 1 because the mean square of few seeds is itself uncertain (our choice). The
-    interval is Wilson's for as many independent answers as have that variance, with the quantile of t: near 0 and 1,
-    where locked models are, a symmetric one covers too little. `plm bench coverage` simulates what is covered. A
-    percentile bootstrap over 3 seeds would cover about 72 %.
+    all seeds share is mixed in, with the weight 1 / (1 + problems' worth) (our choice).
+
+    Over both, problems and seeds are crossed random effects: the variance of the grand mean comes from their mean
+    squares, the degrees of freedom from Satterthwaite's approximation, brought half the way down to S − 1 because the
+    mean square of few seeds is itself uncertain (our choice). The interval is Wilson's for as many independent answers
+    as have that variance, with the quantile of t: near 0 and 1, where locked models are, a symmetric one covers too
+    little. `plm bench coverage` simulates what is covered. A percentile bootstrap over 3 seeds would cover about 72 %.
 
     Args:
         scores: Shape (S, N).

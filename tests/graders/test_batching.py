@@ -222,6 +222,17 @@ def test_without_main_nothing_is_compiled_and_nothing_else_is_taken_for_that(com
     assert [compiler.compile_alone(program) for program in garbage] == [None] * len(garbage)
 
 
+def test_what_the_embedded_task_calls_shares_a_translation_unit(compiler):
+    names = compiler.toolchain.names
+    head = "#include <bits/stdc++.h>\nusing namespace std;\n"
+    bodies = ['string w; cin >> w; cout << (strchr("aeiou", w[0]) != 0);', "cout << __gcd(12LL, 18LL);"]
+    programs = [f"{head}int main() {{ {body} }}" for body in bodies]
+    assert all(isinstance(make_plain(program, names), Plain) for program in programs)
+    own = f"{head}int __gcd(int a, int b) {{ return 7; }}\nint main() {{ cout << __gcd(12, 18); }}"
+    assert make_plain(own, names) == "alone"
+    assert make_plain(f"{head}int main() {{ cout << __lg(8); }}", names) == "alone"
+
+
 def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compiler):
     names = compiler.toolchain.names
     fine = [
