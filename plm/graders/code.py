@@ -50,7 +50,8 @@ class CodeGrader:
         wall_limit: Time on the clock of each test, in seconds, for programs that sleep; at least 5 is wise.
         memory_mb: Address space of each program, in MB.
         output_mb: Standard output of each test, in MB; a program that writes as much has failed.
-        workers: How many programs run at once; by default one for each processor that this process may use.
+        workers: How many programs run at once; by default one for each processor that this process may use, or as many
+            as `OMP_NUM_THREADS` says where these are fewer (a study's runs share the machine).
         optimization: The level after g++'s `-O`. 0 compiles fastest; 2 runs programs that compute a lot 3 to 10 times
             faster.
         batched: Whether plain programs share a translation unit. Verdicts are the same without, 20 times slower.
@@ -86,7 +87,7 @@ class CodeGrader:
         if isolation == "none" and not unsafe:
             raise PlmError("isolation is none; that needs unsafe=True, for programs can then read your files")
         self._limits = Limits(time_limit, max(wall_limit, time_limit), memory_mb << 20, int(output_mb * (1 << 20)))
-        self._workers = workers or len(os.sched_getaffinity(0))
+        self._workers = workers or _processors()
         self._optimization, self._batched, self._asked, self._unsafe = optimization, batched, isolation, unsafe
         self._ready: tuple[Toolchain, Isolation] | None = None
         self._cache: Verdicts = {} if verdicts is None else verdicts
@@ -251,3 +252,9 @@ class _Work:
             if not is_same_output(test.output, outcome.output):
                 return _Verdict("wrong", seconds)
         return _Verdict("correct", seconds)
+
+
+def _processors() -> int:
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    mine = len(os.sched_getaffinity(0))
+    return min(mine, int(threads)) if threads.isdecimal() and int(threads) > 0 else mine

@@ -12,7 +12,7 @@ import pytest
 from plm.datamodules import CodeDataModule
 from plm.errors import PlmError
 from plm.graders import sandbox
-from plm.graders.code import CodeGrader
+from plm.graders.code import CodeGrader, _processors
 from plm.graders.cpp import Compiler
 from plm.graders.runner import Limits, Session
 from plm.graders.toolchain import load_toolchain
@@ -278,3 +278,9 @@ def test_models_programs_for_mbpp_end_as_measured(data_folder, tmp_path, rows):
         if (end == "exit") != (sample["local_result"] == "pass"):
             different.append((sample["task_id"], end, sample["local_result"]))
     assert different == []
+
+
+@pytest.mark.parametrize(("threads", "most"), [("1", 1), ("100000", None), ("", None), ("2,1", None)])
+def test_no_more_programs_run_at_once_than_threads_are_allowed(threads, most, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert _processors() == (most or len(os.sched_getaffinity(0)))
