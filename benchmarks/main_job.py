@@ -62,14 +62,19 @@ def print_stages(runs: Path) -> float:
     for name in NAMES:
         (path,) = runs.glob(f"{name}/[!.]*/manifest.json")
         seconds[name] = json.loads(path.read_text())["seconds"]
-    for kind in dict.fromkeys(kind for each in seconds.values() for kind in each):
-        cells = [f"{seconds[name][kind]:.1f}" if kind in seconds[name] else "" for name in NAMES]
+    kinds = dict.fromkeys(kind for each in seconds.values() for kind, value in each.items() if value >= SHOWN)
+    kinds.pop(BASE, None)
+    parts = {whole: [kind for kind in kinds if PART_OF.get(kind) == whole] for whole in kinds}
+    for kind in (each for whole in kinds if whole not in PART_OF for each in (whole, *parts[whole])):
+        cells = [f"{seconds[name][kind]:.1f}" if seconds[name].get(kind, 0) >= SHOWN else "" for name in NAMES]
         print(f"| {'of which ' * (kind in PART_OF)}{kind} | {' | '.join(cells)} |")
-    return sum(value for each in seconds.values() for kind, value in each.items() if kind not in PART_OF)
+    return sum(value for each in seconds.values() for kind, value in each.items() if kind not in (*PART_OF, BASE))
 
 
 NAMES = ("base_code", "lock_code")
-PART_OF = {"grading", "choosing rows", "fitting what it starts from"}  # of evaluating, training, and a row above
+BASE = "fitting what it starts from"  # the other column
+PART_OF = {"choosing rows": "training", "grading": "evaluating"}
+SHOWN = 0.05
 
 
 def print_bars(runs: Path) -> None:
