@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from plm.engines.base import Completion, Engine, SamplingParams
 from plm.engines.cache import new_cache
 from plm.engines.checks import check_candidates, check_requests, count_changes
+from plm.engines.memory import recall
 from plm.engines.stopping import LOOKED_AT_EVERY
 from plm.errors import StaleWeightsError
 
@@ -68,6 +69,22 @@ class HFEngine(Engine):
         """
         model = self._current(version)
         check_requests(model.config, prompts, params, seeds)
+        if params.temperature or params.stop:
+            return self._generate(model, prompts, params, seeds, progress)
+        call = (self.batch_size, self.max_tokens, params, tuple(map(tuple, prompts)))
+        completions, known = recall(model, call, lambda: self._generate(model, prompts, params, None, progress))
+        if known and progress:
+            progress(len(prompts))
+        return [row._replace(token_ids=list(row.token_ids)) for row in completions]
+
+    def _generate(
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        seeds: Sequence[int] | None,
+        progress: Callable[[int], None] | None,
+    ) -> list[Completion]:
         completions: dict[int, Completion] = {}
         with _evaluating(model):
             for rows in self._batches(prompts, params.max_new_tokens):

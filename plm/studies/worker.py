@@ -63,9 +63,11 @@ def _plm(args: list[str]) -> int:
     _import_once()
     from plm.cli import run
     from plm.engines.keeping import keep_engines
+    from plm.engines.memory import remember_calls
     from plm.progress import begin_run
 
     keep_engines()
+    remember_calls()
     begin_run()
     return run(args)
 
