@@ -1,4 +1,4 @@
-"""What small models wrote before, in a process that makes many runs: elicitations of a lock all begin by measuring it."""
+"""What small models wrote before, in a process that makes many runs: elicitations of a lock begin by measuring it."""
 
 from __future__ import annotations
 
