@@ -23,9 +23,8 @@ _Number = TypeVar("_Number", float, Scores)
 Over = Literal["problems", "problems and seeds"]
 LEVEL = 0.95
 DRAWS = 2000
-SHRINKAGE = 0.5
 QUANTILES = 200
-FEW = 10  # problems' worth of answers; a bootstrap of fewer is too narrow
+FEW = 10  # problems' worth of answers; near 0 and 1 usual intervals are too narrow
 
 
 class Interval(NamedTuple):
@@ -69,13 +68,14 @@ def correctness_interval(scores: Scores, over: Over = "problems and seeds", leve
     Over problems alone it is the percentile bootstrap over problems, given the seeds, where at least 10 problems' worth
     of answers are right and 10 wrong. Nearer to 0 or 1, where it covers down to 84 %, it is Wilson's for as many
     independent answers as have the variance between problems, which is itself uncertain there: that of answers that
-    all seeds share is mixed in, with the weight 1 / (1 + problems' worth) (our choice).
+    all seeds share is mixed in, with the weight 1 / (2 + 2 problems' worth) (our choice).
 
     Over both, problems and seeds are crossed random effects: the variance of the grand mean comes from their mean
-    squares, the degrees of freedom from Satterthwaite's approximation, brought half the way down to S − 1 because the
-    mean square of few seeds is itself uncertain (our choice). The interval is Wilson's for as many independent answers
-    as have that variance, with the quantile of t: near 0 and 1, where locked models are, a symmetric one covers too
-    little. `plm bench coverage` simulates what is covered. A percentile bootstrap over 3 seeds would cover about 72 %.
+    squares, the degrees of freedom from Satterthwaite's approximation; with fewer than 10 problems' worth of right or
+    of wrong answers these come three quarters of the way down to S − 1 (our choice). The interval is Wilson's for as
+    many independent answers as have that variance, with the quantile of t: near 0 and 1, where locked models are, a
+    symmetric one covers too little. `plm bench coverage` simulates what is covered. A percentile bootstrap over 3
+    seeds would cover about 72 %.
 
     Args:
         scores: Shape (S, N).
@@ -89,6 +89,8 @@ def correctness_interval(scores: Scores, over: Over = "problems and seeds", leve
     variance, freedom = _variance(scores)
     if variance == 0:
         return Interval(value, *_wilson(value, problems, _normal(level)), over)
+    if problems * min(value, 1 - value) < FEW:
+        freedom = max(1.0, len(scores) - 1 + (freedom - len(scores) + 1) / 4)
     quantile = float(stats.t.ppf(0.5 + level / 2, freedom))
     return Interval(value, *_wilson(value, value * (1 - value) / variance, quantile), over)
 
@@ -106,8 +108,8 @@ def between_and_within(between: float, seeds: int, within: float, problems: int,
     total = between + within
     if total == 0:
         return 0.0
-    satterthwaite = total**2 / (between**2 / (seeds - 1) + within**2 / max(problems - 1, 1))
-    return float(stats.t.ppf(0.5 + level / 2, _shrunk(satterthwaite, seeds))) * math.sqrt(total)
+    freedom = total**2 / (between**2 / (seeds - 1) + within**2 / max(problems - 1, 1))
+    return float(stats.t.ppf(0.5 + level / 2, max(1.0, freedom))) * math.sqrt(total)
 
 
 def difference_interval(
@@ -257,7 +259,7 @@ def _given_seeds(scores: Scores, level: float) -> tuple[float, float]:
     if few >= FEW:
         return _bootstrap([scores], lambda means: means[0].mean(0), level)
     independent, shared = float(scores.mean(0).var(ddof=1)) / problems, value * (1 - value) / problems
-    variance = (few * independent + shared) / (few + 1)
+    variance = independent + (shared - independent) / (2 * few + 2)
     return _wilson(value, value * (1 - value) / variance if variance else problems, _normal(level))
 
 
@@ -307,11 +309,8 @@ def _variance(values: Scores) -> tuple[float, float]:
 
 
 def _freedom(ms_seeds: _Number, ms_problems: float, total: _Number, seeds: int, problems: int) -> _Number:
-    return _shrunk(total**2 / (ms_seeds**2 / (seeds - 1) + ms_problems**2 / (problems - 1)), seeds)
-
-
-def _shrunk(satterthwaite: _Number, seeds: int) -> _Number:
-    found: _Number = np.maximum(1.0, (seeds - 1) + SHRINKAGE * (satterthwaite - (seeds - 1)))
+    """Of Satterthwaite (1946), for the sum of the mean squares of seeds and of problems."""
+    found: _Number = np.maximum(1.0, total**2 / (ms_seeds**2 / (seeds - 1) + ms_problems**2 / (problems - 1)))
     return found
 
 

@@ -91,9 +91,9 @@ def test_by_hand():
 
 
 def test_the_variance_by_hand():
-    """Scores [[1, 0], [1, 1]]: all three mean squares are 1/4, the variance 1/16, the freedom 1 + (1/2 − 1)/2."""
+    """Scores [[1, 0], [1, 1]]: all three mean squares are 1/4, the variance 1/16, the freedom 1/2, so 1."""
     scores = np.array([[1.0, 0.0], [1.0, 1.0]])
-    t = 12.7062  # 97.5 % of t with max(1, 0.75) = 1 degree of freedom
+    t = 12.7062  # 97.5 % of t with 1 degree of freedom
     difference, _ = difference_interval(scores, np.zeros((2, 2)))
     assert difference.value == 0.75 and difference.high - 0.75 == pytest.approx(t / 4, rel=1e-4)
     # 3 independent answers have that variance, 0.75 · 0.25 / 3; the ends solve (p − 0.75)² = t² p (1 − p) / 3
