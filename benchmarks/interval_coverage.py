@@ -27,13 +27,12 @@ from scipy import stats
 
 from plm.seeds import derive_seed
 from plm.studies.counts import gap_interval, paired_gap_interval, share_interval
-from plm.studies.report.estimates import Estimate, average
 from plm.studies.statistics import (
     Scores,
     correctness_interval,
     detectable_gap,
     difference_interval,
-    mean_and_error,
+    domains_interval,
     recovered_interval,
 )
 
@@ -171,11 +170,8 @@ def recovered(rng: np.random.Generator, sd: float, over_seeds: bool, kinds: tupl
 def domains(rng: np.random.Generator, sd: float, kinds: Sequence[Kind]) -> Outcome:
     """The mean over domains with 50 problems each; a seed moves all of them together."""
     moved, n = rng.normal(0, sd, SEEDS), PROBLEMS // DOMAINS
-    means = [answers(rng, difficulties(rng, kind, n), moved).mean(1) for kind in kinds]
-    parts = [Estimate(*mean_and_error(each.tolist()), math.nan, math.nan, "", SEEDS, n) for each in means]
-    whole = average(parts, np.mean(means, axis=0).tolist())
-    assert whole is not None
-    return Outcome(whole.low, whole.high, float(np.mean([expected(kind, sd) for kind in kinds])))
+    interval = domains_interval([answers(rng, difficulties(rng, kind, n), moved) for kind in kinds])
+    return Outcome(*interval[1:3], float(np.mean([expected(kind, sd) for kind in kinds])))
 
 
 SPREADS = [Kind(0.5, 0.3), Kind(0.5, 1), Kind(0.5, 5)]

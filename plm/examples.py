@@ -6,13 +6,15 @@ Shape letters: B rows, L tokens of the longest row in the batch, N trained token
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from plm.layout import Layout, LayoutKind, lay_out
@@ -96,6 +98,13 @@ class Batch:
     layout: Layout | None = None
     required: bool = False
 
+    def to(self, device: torch.device, **kwargs: Any) -> Batch:
+        """The batch on a device; Lightning, which asks for this, would look at every number in every list."""
+        if self.input_ids_BL.device == torch.device(device):
+            return self
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **move_data_to_device(parts, device))
+
 
 def collate(
     rows: Sequence[Example],
@@ -124,25 +133,25 @@ def collate(
             f"empty prompt for problem {empty[0]!r}: its first completion token has nothing to be predicted from"
         )
     shape = (len(rows), max(len(row) for row in rows))
-    input_ids = torch.full(shape, pad_token_id)
-    labels = torch.full(shape, IGNORED)
-    weights = torch.zeros(shape)
-    token_scalars = {name: torch.zeros(shape) for name in rows[0].token_scalars}
+    input_ids = np.full(shape, pad_token_id)
+    labels = np.full(shape, IGNORED)
+    weights = np.zeros(shape, np.float32)
+    token_scalars = {name: np.zeros(shape, np.float32) for name in rows[0].token_scalars}
     for index, row in enumerate(rows):
         start, end = len(row.prompt_ids), len(row)
-        input_ids[index, :start] = torch.tensor(row.prompt_ids)
-        input_ids[index, start:end] = labels[index, start:end] = torch.tensor(row.completion_ids)
-        weights[index, start:end] = 1.0 if row.weights is None else torch.tensor(row.weights)
+        input_ids[index, :start] = row.prompt_ids
+        input_ids[index, start:end] = labels[index, start:end] = row.completion_ids
+        weights[index, start:end] = 1.0 if row.weights is None else row.weights
         for name, values in row.token_scalars.items():
-            token_scalars[name][index, start:end] = torch.tensor(values)
+            token_scalars[name][index, start:end] = values
     spans = [range(line * shape[1] + len(row.prompt_ids), line * shape[1] + len(row)) for line, row in enumerate(rows)]
     groups = sorted({row.group for row in rows})
     return Batch(
-        input_ids_BL=input_ids,
-        labels_BL=labels,
-        weights_BL=weights,
+        input_ids_BL=torch.from_numpy(input_ids),
+        labels_BL=torch.from_numpy(labels),
+        weights_BL=torch.from_numpy(weights),
         scalars={name: torch.tensor([row.scalars[name] for row in rows]) for name in rows[0].scalars},
-        token_scalars=token_scalars,
+        token_scalars={name: torch.from_numpy(values) for name, values in token_scalars.items()},
         groups_B=torch.tensor([row.group for row in rows]),
         problem_ids=[row.problem_id for row in rows],
         step_units=step_units,

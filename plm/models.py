@@ -172,10 +172,15 @@ class FromScratch(ModelSource):
             **self._own_names(),
         )
 
-    def _own_names(self) -> dict[str, float]:
-        """What the architectures call differently; the dropout that GPT-2 has by default is off, as in the others."""
+    def _own_names(self) -> dict[str, float | str]:
+        """What the architectures call differently; the dropout that GPT-2 has by default is off, as in the others.
+
+        GPT-2's activation is torch's own tanh approximation of GELU: the function that transformers writes out in eight
+        operations (`gelu_new`), in a third of its time.
+        """
         if self.architecture == "gpt2":
-            return {"n_inner": self.intermediate_size, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+            dropouts = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+            return {"n_inner": self.intermediate_size, "activation_function": "gelu_pytorch_tanh", **dropouts}
         return {"intermediate_size": self.intermediate_size}
 
 

@@ -187,8 +187,9 @@ class _Work:
         verdicts: dict[int, _Verdict] = {}
         plain: dict[int, Plain] = {}
         alone: list[int] = []
+        tools = self._compiler.toolchain
         for number, job in enumerate(self._jobs):
-            made = make_plain(job.program, self._compiler.toolchain.names) if batched else "alone"
+            made = make_plain(job.program, tools.names, tools.macros) if batched else "alone"
             if made == "alone":
                 alone.append(number)
             elif made == "broken":

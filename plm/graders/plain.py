@@ -88,12 +88,13 @@ class Plain:
     text: str
 
 
-def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", "broken"]:
+def make_plain(program: str, names: frozenset[str], macros: frozenset[str]) -> Plain | Literal["alone", "broken"]:
     """Rewrites a program for a batch, if it is plain.
 
     Args:
         program: The C++ text.
         names: What the standard headers declare globally, in `std` or as macros.
+        macros: Those of them that are macros.
 
     Returns:
         The rewritten program, `alone` if it must be compiled alone, or `broken` if no compiler can make an executable
@@ -105,7 +106,7 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
     if len(program) > MAX_CHARACTERS:
         return "alone"
     tokens, end = read_tokens(program)
-    if all(_is_known(token, names) for token in tokens) and is_broken(program, tokens, end):
+    if all(_is_known(token, macros) for token in tokens) and is_broken(program, tokens, end):
         return "broken"
     if end < len(program) or not _has_plain_words(tokens, names):
         return "alone"
@@ -128,7 +129,7 @@ def make_plain(program: str, names: frozenset[str]) -> Plain | Literal["alone", 
 
 
 def _is_known(token: Token, names: frozenset[str]) -> bool:
-    """Whether a token is no macro and brings none along: macros may stand for brackets."""
+    """Whether a token is none of the names that are not a plain program's, and brings none along."""
     if token.kind == "include":
         return token.text in _HEADERS
     return token.kind != "word" or token.text not in names or token.text in _LIBRARY or token.text in _KEYWORDS

@@ -29,8 +29,8 @@ class Toolchain:
 
     Args:
         compiler: Path of g++.
-        folder: The cache folder: `include/`, `driver`, `driver.o`, `prelude.o`, `launcher`, `names.txt`
-            and `sizes.json`, which is written last.
+        folder: The cache folder: `include/`, `driver`, `driver.o`, `prelude.o`, `launcher`, `names.txt`,
+            `macros.txt` and `sizes.json`, which is written last.
         flags: What every program is compiled with.
     """
 
@@ -47,6 +47,11 @@ class Toolchain:
     def names(self) -> frozenset[str]:
         """Every name that the standard headers put into the global namespace, into `std`, or define as a macro."""
         return frozenset((self.folder / "names.txt").read_text().split())
+
+    @functools.cached_property
+    def macros(self) -> frozenset[str]:
+        """Those of them that are macros."""
+        return frozenset((self.folder / "macros.txt").read_text().split())
 
 
 @functools.cache
@@ -116,7 +121,9 @@ def _build(compiler: str, flags: Sequence[str], folder: Path) -> None:
     _run([compiler, str(folder / "driver.o"), "-o", str(folder / "driver")])
     _run([compiler, str(folder / "launcher.o"), "-o", str(folder / "launcher")])
     (folder / "driver").chmod(0o755)
-    (folder / "names.txt").write_text("\n".join(sorted(_find_names(compiler, flags, header, folder))))
+    names, macros = _find_names(compiler, flags, header, folder)
+    (folder / "names.txt").write_text("\n".join(sorted(names)))
+    (folder / "macros.txt").write_text("\n".join(sorted(macros)))
     (folder / "sizes.json").write_text(json.dumps(_measure(folder)))
 
 
@@ -148,8 +155,11 @@ def _find_header(compiler: str) -> str:
     return found[1]
 
 
-def _find_names(compiler: str, flags: Sequence[str], header: str, folder: Path) -> set[str]:
-    """Lists what the headers declare globally, in `std` or as macros, by asking the compiler about every identifier."""
+def _find_names(compiler: str, flags: Sequence[str], header: str, folder: Path) -> tuple[set[str], set[str]]:
+    """Lists what the headers declare globally, in `std` or as macros, and the macros alone.
+
+    The compiler is asked about every identifier.
+    """
     text = _run([compiler, *flags, "-E", "-dD", "-x", "c++", header])
     words = sorted(set(re.findall(r"\b[A-Za-z]\w*", text)))
     lines = [
@@ -166,7 +176,7 @@ def _find_names(compiler: str, flags: Sequence[str], header: str, folder: Path) 
         int(line) - 2 for line in re.findall(r"names\.cpp:(\d+):\d+: error: .* has not been declared in ", errors)
     }
     macros = set(re.findall(r"^#define (\w+)", text, re.MULTILINE))
-    return macros | {word for i, word in enumerate(words) if not {2 * i, 2 * i + 1} <= absent}
+    return macros | {word for i, word in enumerate(words) if not {2 * i, 2 * i + 1} <= absent}, macros
 
 
 def _run(command: Sequence[str]) -> str:

@@ -148,7 +148,11 @@ class PolicyModule(LightningModule, ABC):
         self._step_tokens = batch.step_tokens
         earlier = self._step_problems if batch_idx % self.trainer.accumulate_grad_batches else []
         self._step_problems = [*earlier, *batch.problem_ids]
-        torch.manual_seed(derive_seed(self.task.run_seed, "batch", self.current_epoch, batch_idx, self.global_rank))
+        seed = derive_seed(self.task.run_seed, "batch", self.current_epoch, batch_idx, self.global_rank)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # without asking for devices that are not there, at each step
+        else:
+            torch.manual_seed(seed)
         step_start = batch_idx - batch_idx % self.trainer.accumulate_grad_batches
         done = self.current_epoch + step_start / float(self.trainer.num_training_batches)
         progress = done / (self.trainer.max_epochs or 1)

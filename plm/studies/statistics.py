@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from plm.errors import PlmError
 from plm.seeds import derive_seed
 
 Scores = NDArray[np.float64]
-_Number = TypeVar("_Number", float, Scores)
 Over = Literal["problems", "problems and seeds"]
 LEVEL = 0.95
 DRAWS = 2000
@@ -83,14 +82,31 @@ def correctness_interval(scores: Scores, over: Over = "problems and seeds", leve
         level: Of confidence.
     """
     scores = _checked(scores)
-    value, problems = float(scores.mean()), scores.shape[1]
     if over == "problems" or len(scores) == 1:
-        return Interval(value, *_given_seeds(scores, level), "problems")
-    variance, freedom = _variance(scores)
+        return Interval(float(scores.mean()), *_given_seeds(scores, level), "problems")
+    return domains_interval([scores], level)
+
+
+def domains_interval(domains: Sequence[Scores], level: float = LEVEL) -> Interval:
+    """`correctness_interval` over problems and seeds for the mean of K domains, each of which counts the same.
+
+    Problems are drawn domain by domain (stratified); what a seed moves may differ between domains.
+
+    Args:
+        domains: Each of shape (S, N_k), with at least two seeds, the same in all domains.
+        level: Of confidence.
+    """
+    domains = [_checked(each) for each in domains]
+    seeds = len(domains[0])
+    if seeds < 2 or any(len(each) != seeds for each in domains):
+        raise PlmError(f"domains need the same two or more seeds, not {[len(each) for each in domains]}")
+    value, problems = float(np.mean([each.mean() for each in domains])), sum(each.shape[1] for each in domains)
+    over: Over = "problems and seeds"
+    variance, freedom = _variance(*domains)
     if variance == 0:
         return Interval(value, *_wilson(value, problems, _normal(level)), over)
     if problems * min(value, 1 - value) < FEW:
-        freedom = max(1.0, len(scores) - 1 + (freedom - len(scores) + 1) / 4)
+        freedom = max(1.0, seeds - 1 + (freedom - seeds + 1) / 4)
     quantile = float(stats.t.ppf(0.5 + level / 2, freedom))
     return Interval(value, *_wilson(value, value * (1 - value) / variance, quantile), over)
 
@@ -200,7 +216,8 @@ def detectable_gap(
     # what few seeds show of their own spread varies most: the chance of a finding is the mean over what they may show
     shown = ms_seeds * stats.chi2.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, seeds - 1) / (seeds - 1)
     total = np.maximum(shown + ms_problems - ms_rest, ms_problems)
-    quantile = stats.t.ppf(0.5 + LEVEL / 2, _freedom(shown, ms_problems, total, seeds, problems))
+    freedom = total**2 / (shown**2 / (seeds - 1) + ms_problems**2 / (problems - 1))  # as in _variance
+    quantile = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(1.0, freedom))
     least = quantile * np.sqrt(total / (seeds * problems))
 
     def missing(gap: float) -> float:
@@ -291,27 +308,32 @@ def _normal(level: float) -> float:
     return float(stats.norm.ppf(0.5 + level / 2))
 
 
-def _variance(values: Scores) -> tuple[float, float]:
-    """Variance of the grand mean of crossed random effects, and its degrees of freedom.
+def _variance(*domains: Scores) -> tuple[float, float]:
+    """Variance of the grand mean of crossed random effects, and its degrees of freedom (Satterthwaite 1946).
 
-    (MS_seeds + MS_problems − MS_rest) / (S N), but never below MS_problems / (S N).
+    Of one domain it is (MS_seeds + MS_problems − MS_rest) / (S N), but never below MS_problems / (S N). Of the mean of
+    several, seeds are those of the mean, problems and rest are added up domain by domain.
+
+    Args:
+        domains: Each of shape (S, N_k).
     """
-    seeds, problems = values.shape
-    mean, by_seed, by_problem = values.mean(), values.mean(1), values.mean(0)
-    ms_seeds = problems * ((by_seed - mean) ** 2).sum() / (seeds - 1)
-    ms_problems = seeds * ((by_problem - mean) ** 2).sum() / (problems - 1)
-    rest = values - by_seed[:, None] - by_problem[None, :] + mean
-    ms_rest = (rest**2).sum() / ((seeds - 1) * (problems - 1))
-    total = max(ms_seeds + ms_problems - ms_rest, ms_problems)
+    seeds, by_domain, of_problems, of_rest = len(domains[0]), [], [], 0.0
+    for values in domains:
+        problems = values.shape[1]
+        scale = seeds * problems * len(domains) ** 2
+        mean, by_seed, by_problem = values.mean(), values.mean(1), values.mean(0)
+        ms_problems = seeds * ((by_problem - mean) ** 2).sum() / (problems - 1)
+        rest = values - by_seed[:, None] - by_problem[None, :] + mean
+        of_rest += (rest**2).sum() / ((seeds - 1) * (problems - 1)) / scale
+        of_problems.append((ms_problems / scale, problems - 1))
+        by_domain.append(by_seed)
+    of_seeds = float(np.var(np.mean(by_domain, axis=0), ddof=1)) / seeds
+    within = sum(each for each, _ in of_problems)
+    total = float(max(of_seeds + within - of_rest, within))
     if total == 0:
         return 0.0, float(seeds - 1)
-    return float(total / (seeds * problems)), _freedom(ms_seeds, ms_problems, total, seeds, problems)
-
-
-def _freedom(ms_seeds: _Number, ms_problems: float, total: _Number, seeds: int, problems: int) -> _Number:
-    """Of Satterthwaite (1946), for the sum of the mean squares of seeds and of problems."""
-    found: _Number = np.maximum(1.0, total**2 / (ms_seeds**2 / (seeds - 1) + ms_problems**2 / (problems - 1)))
-    return found
+    squares = of_seeds**2 / (seeds - 1) + sum(each**2 / freedom for each, freedom in of_problems)
+    return total, max(1.0, total**2 / squares)
 
 
 def _bootstrap(

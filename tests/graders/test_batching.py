@@ -156,7 +156,8 @@ def run(compiler, compiled):
 
 def find_differences(compiler, programs):
     """Compiles what is plain both ways; what is not plain has only one way."""
-    made = {i: make_plain(program, compiler.toolchain.names) for i, program in enumerate(programs)}
+    tools = compiler.toolchain
+    made = {i: make_plain(program, tools.names, tools.macros) for i, program in enumerate(programs)}
     plain = {i: one for i, one in made.items() if isinstance(one, Plain)}
     verdicts = {i: ("compile", b"") for i, one in made.items() if one == "broken"}
     keys = list(plain)
@@ -187,7 +188,7 @@ def test_a_failed_compilation_leaves_nothing(compiler):
 
 def test_comments_without_an_end_take_no_time():
     start = time.monotonic()
-    assert make_plain("main " + "/* " * 6000, frozenset()) == "alone"
+    assert make_plain("main " + "/* " * 6000, frozenset(), frozenset()) == "alone"
     assert time.monotonic() - start < 0.5
 
 
@@ -197,7 +198,7 @@ def test_without_main_nothing_is_compiled_and_nothing_else_is_taken_for_that(com
         'int f() asm("ma" "in");\nint f() { return 0; }',
         "#define JOIN(a, b) a##b\nint JOIN(ma, in)() {}",
     ]
-    assert all(make_plain(program, frozenset()) != "broken" for program in spelled)
+    assert all(make_plain(program, frozenset(), frozenset()) != "broken" for program in spelled)
     assert [run(compiler, compiler.compile_alone(program)) for program in spelled] == [("exit", b"")] * 3
     rng = random.Random(0)
     pieces = [
@@ -218,23 +219,23 @@ def test_without_main_nothing_is_compiled_and_nothing_else_is_taken_for_that(com
         "\n",
     ]
     garbage = ["".join(rng.choices(pieces, k=30)) for _ in range(10)] + ["int f() {}", 'extern "C" void _start() {}']
-    assert {make_plain(program, frozenset()) for program in garbage} == {"broken"}
+    assert {make_plain(program, frozenset(), frozenset()) for program in garbage} == {"broken"}
     assert [compiler.compile_alone(program) for program in garbage] == [None] * len(garbage)
 
 
 def test_what_the_embedded_task_calls_shares_a_translation_unit(compiler):
-    names = compiler.toolchain.names
+    names = (compiler.toolchain.names, compiler.toolchain.macros)
     head = "#include <bits/stdc++.h>\nusing namespace std;\n"
     bodies = ['string w; cin >> w; cout << (strchr("aeiou", w[0]) != 0);', "cout << __gcd(12LL, 18LL);"]
     programs = [f"{head}int main() {{ {body} }}" for body in bodies]
-    assert all(isinstance(make_plain(program, names), Plain) for program in programs)
+    assert all(isinstance(make_plain(program, *names), Plain) for program in programs)
     own = f"{head}int __gcd(int a, int b) {{ return 7; }}\nint main() {{ cout << __gcd(12, 18); }}"
-    assert make_plain(own, names) == "alone"
-    assert make_plain(f"{head}int main() {{ cout << __lg(8); }}", names) == "alone"
+    assert make_plain(own, *names) == "alone"
+    assert make_plain(f"{head}int main() {{ cout << __lg(8); }}", *names) == "alone"
 
 
 def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compiler):
-    names = compiler.toolchain.names
+    names = (compiler.toolchain.names, compiler.toolchain.macros)
     fine = [
         'int main() { auto s = R"(")"; return s[1] != 0; } ',
         "int main() { return 0; } // it's\n",
@@ -244,8 +245,8 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
         "int \ufffd = 0; int main() { return \ufffd; }",
         "#include <pthread.h>\nint main() { pthread_cleanup_push(0, 0); return 0; while (0); }",
     ]
-    assert all(make_plain(program, names) != "broken" for program in fine)
-    assert compiler.compile_alone("int main() { return 1'0; }") and make_plain("int main() { return 1'0; }", names)
+    assert all(make_plain(program, *names) != "broken" for program in fine)
+    assert compiler.compile_alone("int main() { return 1'0; }") and make_plain("int main() { return 1'0; }", *names)
     rng = random.Random(1)
     pieces = [
         "main",
@@ -275,7 +276,7 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
         "1",
     ]
     garbage = ["main" + "".join(rng.choices(pieces, k=rng.randrange(4, 60))) for _ in range(200)]
-    broken = [program for program in garbage if make_plain(program, names) == "broken"]
+    broken = [program for program in garbage if make_plain(program, *names) == "broken"]
     assert len(broken) > 60
     assert [program for program in broken[:25] if compiler.compile_alone(program)] == []
 
@@ -308,13 +309,14 @@ def test_mutated_programs_are_judged_as_if_alone(compiler, count):
 
 
 def test_every_template_is_plain():
-    names = load_toolchain().names
+    names = (load_toolchain().names, load_toolchain().macros)
     for head in HEADS:
         for body in BODIES:
-            assert isinstance(make_plain(head + body.replace("K", "3"), names), Plain), body
+            assert isinstance(make_plain(head + body.replace("K", "3"), *names), Plain), body
 
 
 def test_lines_and_strings_survive():
-    made = make_plain('#include <iostream>\nint main() {\n  std::cout << "main }";\n}\n', load_toolchain().names)
+    tools = load_toolchain()
+    made = make_plain('#include <iostream>\nint main() {\n  std::cout << "main }";\n}\n', tools.names, tools.macros)
     assert isinstance(made, Plain)
     assert made.text == '\nint plm_main() {\n  std::cout << "main }";\nreturn 0;}\n'

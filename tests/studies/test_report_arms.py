@@ -67,7 +67,7 @@ def test_missing_completions_leave_the_means_and_a_wider_interval(planted):
     found = estimate(arm)
     assert found.value == pytest.approx(0.5)
     within = math.sqrt(0.25 / (N - 1))  # the seeds agree, so that only problems are uncertain
-    t = stats.t.ppf(0.975, 2 + (N - 1 - 2) / 2)  # half the way from the seeds' degrees of freedom to the problems'
+    t = stats.t.ppf(0.975, N - 1)
     assert found.high - found.value == pytest.approx(t * within)
     assert recovered(arm) == (None, "completions are missing")
 
@@ -143,7 +143,7 @@ def test_a_seed_moves_all_domains_together(planted):
     assert found.error == pytest.approx(0.025 / math.sqrt(2))  # the paper's
     between, within = 0.025**2, 2 * 0.25 / (N - 1) / 4
     satterthwaite = (between + within) ** 2 / (between**2 + within**2 / (2 * N - 1))
-    half = stats.t.ppf(0.975, 1 + (satterthwaite - 1) / 2) * math.sqrt(between + within)
+    half = stats.t.ppf(0.975, satterthwaite) * math.sqrt(between + within)
     assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
 
 

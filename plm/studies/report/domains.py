@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from plm.studies.report.arms import SAME, Arm, last_row
 from plm.studies.report.captions import captioned
-from plm.studies.report.estimates import Estimate, average, choose, estimate, halves_of, stacked
+from plm.studies.report.estimates import Estimate, average, choose, estimate, halves_of, verdicts
 from plm.studies.report.figure import Figure, Level, Panel, Point, Series
 from plm.studies.report.sweeps import K, by_teacher
 from plm.studies.report.view import Lock, View, lock_panel, starts_at_lock
@@ -87,25 +86,28 @@ def domains_of(arm: Arm, password: str = "none") -> list[str]:
     return sorted(found - {"all"})
 
 
-def over_domains(arm: Arm, domains: Sequence[str], password: str = "none", epoch: int | None = None) -> Estimate | None:
-    """Average correctness on some domains, with the combined error of App. B.1.4; None where one is missing."""
-    found = [estimate(arm, password, domain=domain, epoch=epoch) for domain in domains]
-    known = [each for each in found if each is not None]
+def over_domains(
+    arm: Arm, domains: Sequence[str], password: str = "none", epoch: int | None = None,
+    only: frozenset[str] | None = None,
+) -> Estimate | None:  # fmt: skip
+    """Average correctness on some domains, with the combined error of App. B.1.4; None where one is missing.
+
+    Args:
+        arm: The runs.
+        domains: Which.
+        password: The condition.
+        epoch: After which round; the last that was measured where None.
+        only: Only these problems, by id.
+    """
+    asked = [functools.partial(each, arm, password, epoch=epoch, only=only) for each in (estimate, verdicts)]
+    found, stacks = ([known for name in domains if (known := ask(domain=name)) is not None] for ask in asked)
+    if not domains or len(found) < len(domains):
+        return None
+    if len(stacks) == len(domains) and len({len(each) for each in stacks}) == 1:
+        return average(found, stacks)
     rows = [[last_row(run, password, domain, epoch) for domain in domains] for run in arm.runs]
     shares = [[float(row["correct"]) for row in each if row is not None] for each in rows]
-    by_seed = [sum(each) / len(each) for each in shares if len(each) == len(domains)]
-    return average(known, by_seed) if known and len(known) == len(domains) else None
-
-
-def _on_the_other_half(arm: Arm, domains: Sequence[str], epoch: int) -> Estimate | None:
-    """The same on the problems that no round was chosen on."""
-    halves = [half[1] for domain in domains if (half := halves_of(arm, "none", epoch, domain))]
-    pairs = [(run, last_row(run, "none", epoch=epoch)) for run in arm.runs]
-    found = [each for half in halves if (each := estimate(arm, epoch=epoch, only=half))]
-    stacks = [part[0] for half in halves if (part := stacked([pairs], half))]
-    if not domains or not len(found) == len(stacks) == len(domains):
-        return None
-    return average(found, np.mean([scores.mean(1) for scores in stacks], axis=0).tolist())
+    return average(found, by_seed=[sum(each) / len(each) for each in shares if len(each) == len(domains)])
 
 
 def _averages(view: View, lock: Lock, title: str) -> Panel:
@@ -176,7 +178,8 @@ def _point(x: float, arm: Arm | None, domains: Sequence[str]) -> Point | None:
     if arm is None or choice is None or found is None:
         return None
     was_chosen = choice.honest is not None and choice.honest is not choice.best
-    honest = _on_the_other_half(arm, domains, choice.honest_epoch) if was_chosen else None
+    half = halves_of(arm, "none", choice.honest_epoch) if was_chosen else None
+    honest = over_domains(arm, domains, epoch=choice.honest_epoch, only=half[1]) if half else None
     return Point(x, found, honest, arm.run_ids)
 
 

@@ -25,6 +25,7 @@ from plm.studies.statistics import (
     combined_error,
     correctness_interval,
     difference_interval,
+    domains_interval,
     mean_and_error,
     recovered_interval,
     select_and_report,
@@ -67,13 +68,34 @@ def estimate(
         phase: `probe`, `weak` or `strong` for what is not the run's own policy.
         only: Only these problems, by id.
     """
-    pairs = [(run, row) for run in arm.runs if (row := last_row(run, password, domain, epoch, phase)) is not None]
-    if not pairs:
+    scores = verdicts(arm, password, domain=domain, epoch=epoch, phase=phase, only=only)
+    if scores is not None:
+        return _from_scores(scores)
+    rows = [row for _, row in _measured(arm, password, domain, epoch, phase)]
+    return _from_rows(rows) if rows and only is None else None
+
+
+def verdicts(
+    arm: Arm, password: str = "none", *, domain: str = "all", epoch: int | None = None, phase: str | None = None,
+    only: frozenset[str] | None = None,
+) -> Scores | None:  # fmt: skip
+    """Verdicts of an arm, of shape (S, N), with the arguments of `estimate`; None where completions do not tell them.
+
+    They do not where they are missing, differ in their problems, or do not say of which domain these are.
+    """
+    pairs = _measured(arm, password, domain, epoch, phase)
+    if not pairs or not _same_problems(pairs):
         return None
-    stacks = stacked([pairs], only) if domain == "all" and _same_problems(pairs) else None
-    if stacks is not None:
-        return _from_scores(stacks[0])
-    return _from_rows([row for _, row in pairs]) if only is None else None
+    if domain != "all":
+        known = _domains(completions_file(*pairs[0]))
+        only = frozenset(name for name, its in known.items() if its == domain and (only is None or name in only))
+    stacks = stacked([pairs], only)
+    return stacks[0] if stacks else None
+
+
+def _measured(arm: Arm, password: str, domain: str, epoch: int | None, phase: str | None) -> list[tuple[Run, Row]]:
+    rows = [(run, last_row(run, password, domain, epoch, phase)) for run in arm.runs]
+    return [(run, row) for run, row in rows if row is not None]
 
 
 def _from_scores(scores: Scores) -> Estimate:
@@ -101,28 +123,29 @@ def _from_rows(rows: Sequence[Row]) -> Estimate:
     return Estimate(value, error, max(0.0, value - half), min(1.0, value + half), "problems and seeds", len(rows), n)
 
 
-def average(estimates: Sequence[Estimate], by_seed: Sequence[float] = ()) -> Estimate | None:
+def average(estimates: Sequence[Estimate], stacks: Sequence[Scores] = (), by_seed: Sequence[float] = ()) -> Estimate:
     """Mean over domains, with the combined error of App. B.1.4 of the paper.
 
-    Over several seeds the interval is of the averages seed by seed, since a seed moves all domains together, and of the
-    problems, which the seeds share; Satterthwaite's degrees of freedom.
+    Over several seeds the interval is of problems, domain by domain, and of the averages seed by seed, since a seed
+    moves all domains together (`domains_interval`); where only those averages are known it is wider.
 
     Args:
         estimates: One a domain.
+        stacks: Verdicts, one a domain, each of shape (S, N_k); none where they are not known.
         by_seed: The average of each seed; fewer than two where it is not known.
     """
-    if not estimates:
-        return None
     value = float(np.mean([each.value for each in estimates]))
     error = combined_error([each.error for each in estimates])
-    half = 1.96 * error
-    if len(by_seed) > 1:
-        within = sum(each.value * (1 - each.value) / max(each.n - 1, 1) for each in estimates) / len(estimates) ** 2
-        between = mean_and_error(by_seed)[1] ** 2
-        half = between_and_within(between, len(by_seed), within, sum(each.n for each in estimates))
     seeds, n = min(each.seeds for each in estimates), sum(each.n for each in estimates)
-    over = "problems and seeds" if seeds > 1 else "problems"
-    return Estimate(value, error, max(0.0, value - half), min(1.0, value + half), over, seeds, n)
+    if stacks and len(stacks[0]) > 1:
+        _, low, high, _ = domains_interval(stacks)
+    else:
+        half = 1.96 * error
+        if len(by_seed) > 1:
+            within = sum(each.value * (1 - each.value) / max(each.n - 1, 1) for each in estimates) / len(estimates) ** 2
+            half = between_and_within(mean_and_error(by_seed)[1] ** 2, len(by_seed), within, n)
+        low, high = max(0.0, value - half), min(1.0, value + half)
+    return Estimate(value, error, low, high, "problems and seeds" if seeds > 1 else "problems", seeds, n)
 
 
 class Choice(NamedTuple):
@@ -164,30 +187,21 @@ def choose(arm: Arm, password: str = "none", domain: str = "all") -> Choice | No
 
 
 def _honest(arm: Arm, password: str, epochs: Sequence[int], domain: str) -> tuple[int, Estimate | None]:
-    halves = halves_of(arm, password, epochs[0], domain)
+    halves = halves_of(arm, password, epochs[0])
     if halves is None:
         return epochs[0], None
-    on_half = {epoch: estimate(arm, password, epoch=epoch, only=halves[0]) for epoch in epochs}
+    on_half = {epoch: estimate(arm, password, domain=domain, epoch=epoch, only=halves[0]) for epoch in epochs}
     values = {epoch: each.value for epoch, each in on_half.items() if each is not None}
     if not values:
         return epochs[0], None
     best = max(values, key=lambda each: (values[each], -each))
-    return best, estimate(arm, password, epoch=best, only=halves[1])
+    return best, estimate(arm, password, domain=domain, epoch=best, only=halves[1])
 
 
-def halves_of(
-    arm: Arm, password: str, epoch: int | None, domain: str = "all"
-) -> tuple[frozenset[str], frozenset[str]] | None:
-    """Ids of the problems to choose on and to report on, of all domains or one.
-
-    None where completions are missing, or do not say of which domain a problem is.
-    """
+def halves_of(arm: Arm, password: str, epoch: int | None) -> tuple[frozenset[str], frozenset[str]] | None:
+    """Ids of the problems to choose on and to report on; None where completions are missing."""
     row = last_row(arm.runs[0], password, epoch=epoch)
-    path = completions_file(arm.runs[0], row) if row else None
-    ids = _verdicts(path)[0] if path else ()
-    if path and domain != "all":
-        known = _domains(path)
-        ids = tuple(name for name in ids if known.get(name) == domain)
+    ids = _verdicts(completions_file(arm.runs[0], row))[0] if row else ()
     select, report = select_and_report(ids)
     return (frozenset(ids[place] for place in select), frozenset(ids[place] for place in report)) if ids else None
 
@@ -247,7 +261,7 @@ def stacked(groups: Sequence[Pairs], only: frozenset[str] | None = None) -> list
     None where completions are missing, or where fewer than two problems are common.
     """
     read = [[_by_problem(run, row) for run, row in each] for each in groups]
-    every = [verdicts for group in read for verdicts in group]
+    every = [each for group in read for each in group]
     if not every:
         return None
     common = [name for name in every[0] if all(name in each for each in every) and (only is None or name in only)]
