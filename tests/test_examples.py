@@ -38,6 +38,17 @@ def test_rows_survive_the_disk(tmp_path):
     assert load_examples(tmp_path / "r.parquet") == rows
 
 
+def test_a_batch_moves_whole_or_not_at_all():
+    rows = [Example([1, 2], [3], scalars={"x": 1.0}, token_scalars={"y": [0.5]})] * 2
+    batch = collate(rows, 0, layout="packed")
+    assert batch.to(torch.device("cpu")) is batch
+    moved = batch.to(torch.device("meta"))
+    tensors = [moved.labels_BL, moved.scalars["x"], moved.token_scalars["y"], moved.groups_B]
+    tensors += [each for each in vars(moved.layout).values() if isinstance(each, torch.Tensor)]
+    assert all(tensor.is_meta for tensor in tensors) and not batch.labels_BL.is_meta
+    assert (moved.problem_ids, moved.trained) == (batch.problem_ids, batch.trained)
+
+
 def test_scalars_become_a_tensor():
     batch = collate([Example([1], [2], scalars={"x": 1.5}), Example([1], [2], scalars={"x": -2.0})], 0)
     assert torch.equal(batch.scalars["x"], torch.tensor([1.5, -2.0]))

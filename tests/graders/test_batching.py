@@ -247,6 +247,9 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
     ]
     assert all(make_plain(program, *names) != "broken" for program in fine)
     assert compiler.compile_alone("int main() { return 1'0; }") and make_plain("int main() { return 1'0; }", *names)
+    # a function of the headers stands for no bracket, a macro may
+    assert make_plain("int main() { read(; }", *names) == "broken"
+    assert make_plain("int main() { va_arg(; }", *names) == "alone"
     rng = random.Random(1)
     pieces = [
         "main",

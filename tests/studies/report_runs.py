@@ -8,8 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from plm.records import Grade, Graded, Problem
 from plm.runs import RunFolder
+from plm.studies.report import estimates
 
 N = 40
 REFERENCE = {"class_path": "plm.policies.ReferencePolicy"}
@@ -138,6 +142,16 @@ class Planted:
         locked = description.get("locked") or {"run": description["run"], "task": task, "lock": description["lock"]}
         _describe(run, {"run": run.id, "task": task, "lock": None, "locked": locked})
         return run
+
+
+def name_domains(planted: Planted, known: Mapping[str, str]) -> None:
+    """Adds to each file of completions of which domain its problems are."""
+    for path in planted.root.rglob("*.parquet"):
+        table = pq.read_table(path).drop_columns([name for name in ("domain",) if name in pq.read_schema(path).names])
+        found = [known[name] for name in table["problem_id"].to_pylist()]
+        pq.write_table(table.append_column("domain", pa.array(found)), path)
+    for cached in (estimates.choose, estimates._verdicts, estimates._domains):
+        cached.cache_clear()
 
 
 def _describe(run: RunFolder, description: Mapping[str, Any]) -> None:

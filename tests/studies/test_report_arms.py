@@ -13,8 +13,8 @@ from plm.studies.report.domains import over_domains
 from plm.studies.report.estimates import average, choose, estimate, halves_of, recovered, rise
 from plm.studies.report.tables import elicitation_table
 from plm.studies.report.view import View
-from plm.studies.statistics import correctness_interval, difference_interval, recovered_interval
-from tests.studies.report_runs import WEAK, N, Planted, verdicts
+from plm.studies.statistics import correctness_interval, difference_interval, domains_interval, recovered_interval
+from tests.studies.report_runs import WEAK, N, Planted, name_domains, verdicts
 
 
 @pytest.fixture
@@ -145,6 +145,22 @@ def test_a_seed_moves_all_domains_together(planted):
     satterthwaite = (between + within) ** 2 / (between**2 + within**2 / (2 * N - 1))
     half = stats.t.ppf(0.975, satterthwaite) * math.sqrt(between + within)
     assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
+
+
+def test_an_average_over_domains_is_of_problems_where_their_domains_are_known(planted):
+    """The fallback knows the seeds' averages alone; with verdicts by domain problems vary within domains only."""
+    for seed, share in ((0, 0.4), (1, 0.6)):
+        planted.elicit(planted.lock(seed=seed), {1: share}, domains={"arrays": share, "strings": share}, only="arrays")
+    (arm,) = arms(planted)
+    before = over_domains(arm, ["arrays", "strings"])
+    name_domains(planted, {f"p{place:03d}": ("arrays", "strings")[place % 2] for place in range(N)})
+    (arm,) = arms(planted)
+    found = over_domains(arm, ["arrays", "strings"])
+    stacks = [
+        np.array([verdicts(share, seed)[start::2] for seed, share in ((0, 0.4), (1, 0.6))], float) for start in (0, 1)
+    ]
+    assert (found.low, found.high) == domains_interval(stacks)[1:3] != (before.low, before.high)
+    assert (found.seeds, found.n, found.over) == (2, N, "problems and seeds")
 
 
 def test_the_control_stands_beside_the_same_elicitation_alone(planted):

@@ -7,11 +7,9 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from plm.studies.report import domains, estimates, overview, rewarded, sweeps, training
+from plm.studies.report import domains, overview, rewarded, sweeps, training
 from plm.studies.report.collect import collect
 from plm.studies.report.drawing import LEVELS, STYLES, _styles, draw
 from plm.studies.report.figure import Figure, Panel, Series
@@ -19,7 +17,7 @@ from plm.studies.report.tables import points_table, to_csv
 from plm.studies.report.view import View
 from plm.studies.report.writing import PAPER
 from plm.studies.statistics import select_and_report
-from tests.studies.report_runs import N, Planted, paper
+from tests.studies.report_runs import N, Planted, name_domains, paper
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +114,6 @@ def points_of(planted, make):
     return [
         point for panel in make(View(collect([planted.root]))).panels for each in panel.series for point in each.points
     ]
-
-
-def name_domains(planted, known):
-    """Adds to each file of completions of which domain its problems are."""
-    for path in planted.root.rglob("*.parquet"):
-        table = pq.read_table(path).drop_columns([name for name in ("domain",) if name in pq.read_schema(path).names])
-        found = [known[name] for name in table["problem_id"].to_pylist()]
-        pq.write_table(table.append_column("domain", pa.array(found)), path)
-    for cached in (estimates.choose, estimates._verdicts, estimates._domains):
-        cached.cache_clear()
 
 
 def test_figures_on_graded_answers_run_over_what_was_graded(view):

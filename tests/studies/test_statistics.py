@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from plm.errors import PlmError
 from plm.studies.statistics import (
@@ -11,6 +12,7 @@ from plm.studies.statistics import (
     correctness_interval,
     detectable_gap,
     difference_interval,
+    domains_interval,
     mean_and_error,
     recovered_interval,
     seed_spread,
@@ -100,6 +102,40 @@ def test_the_variance_by_hand():
     interval = correctness_interval(scores)
     for end in interval[1:3]:
         assert (end - 0.75) ** 2 == pytest.approx(t**2 * end * (1 - end) / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed_sd", [0.0, 0.02, 0.05])
+def test_intervals_of_means_over_domains_cover_the_truth(seed_sd):
+    """Domains of unequal size and difficulty, each of which counts the same; a seed moves all of them."""
+    rng, hits = np.random.default_rng(9), []
+    for _ in range(1500):
+        moved = rng.normal(0, seed_sd, size=(3, 1))
+        parts = []
+        for correct, problems in ((0.3, 30), (0.5, 60), (0.7, 110)):
+            chances = np.clip(rng.beta(correct, 1 - correct, size=problems)[None, :] + moved, 0, 1)
+            parts.append((rng.random((3, problems)) < chances).astype(float))
+        interval = domains_interval(parts)
+        hits.append(interval.low <= 0.5 <= interval.high)
+    assert 0.93 <= np.mean(hits) <= 0.97
+
+
+def test_means_over_domains_by_hand():
+    """Two domains of the same scores: the seeds' part stays, the problems' halves, the value is that of one."""
+    scores = np.array([[1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]] * 2 + [[0.0] * 8])
+    one, both = domains_interval([scores]), domains_interval([scores, scores])
+    assert one == correctness_interval(scores) and one.value == both.value == pytest.approx(1 / 3)
+    # var(1/2, 1/2, 0) / 3 = 1/36 of seeds; var(2/3, 0, ...) / 8 = (8/63) / 8 of problems; ((4/3) / 14) / 24 of the rest
+    seeds, problems, rest = 1 / 36, 8 / 63 / 8, 4 / 3 / 14 / 24
+    for interval, domains in ((one, 1), (both, 2)):
+        total = seeds + (problems - rest) / domains
+        freedom = total**2 / (seeds**2 / 2 + domains * (problems / domains**2) ** 2 / 7)
+        freedom = 2 + (freedom - 2) / 4  # fewer than 10 problems' worth of right answers
+        t = float(stats.t.ppf(0.975, freedom))
+        for end in interval[1:3]:
+            if 0 < end < 1:
+                assert (end - 1 / 3) ** 2 == pytest.approx(t**2 * total * end * (1 - end) / (2 / 9), rel=1e-6)
+    with pytest.raises(PlmError, match="two or more seeds"):
+        domains_interval([scores, scores[:2]])
 
 
 def test_everything_equal_keeps_a_width_and_one_seed_speaks_of_problems_alone():
