@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -99,10 +98,12 @@ def over_domains(
         epoch: After which round; the last that was measured where None.
         only: Only these problems, by id.
     """
-    asked = [functools.partial(each, arm, password, epoch=epoch, only=only) for each in (estimate, verdicts)]
-    found, stacks = ([known for name in domains if (known := ask(domain=name)) is not None] for ask in asked)
+    estimates = [estimate(arm, password, domain=name, epoch=epoch, only=only) for name in domains]
+    found = [each for each in estimates if each is not None]
     if not domains or len(found) < len(domains):
         return None
+    scores = [verdicts(arm, password, domain=name, epoch=epoch, only=only) for name in domains]
+    stacks = [each for each in scores if each is not None]
     if len(stacks) == len(domains) and len({len(each) for each in stacks}) == 1:
         return average(found, stacks)
     rows = [[last_row(run, password, domain, epoch) for domain in domains] for run in arm.runs]
