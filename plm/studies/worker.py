@@ -51,23 +51,26 @@ def _tell(answers: TextIO, answer: Mapping[str, Any]) -> None:
 
 
 @functools.cache
-def _import_once() -> None:
-    """Imports what every run needs, and takes it out of the garbage collector's sight, which looks at it in vain."""
+def _settle() -> None:
+    """Makes this process one that makes many runs, once: with engines, answers and imports that outlive each of them.
+
+    What is imported leaves the sight of the garbage collector, which would look at it in vain.
+    """
     import plm.lightning_cli  # noqa: F401
+    from plm.engines.keeping import keep_engines
+    from plm.engines.memory import remember_calls
 
     gc.collect()
     gc.freeze()
+    keep_engines()
+    remember_calls()
 
 
 def _plm(args: list[str]) -> int:
-    _import_once()
+    _settle()
     from plm.cli import run
-    from plm.engines.keeping import keep_engines
-    from plm.engines.memory import remember_calls
     from plm.progress import begin_run
 
-    keep_engines()
-    remember_calls()
     begin_run()
     return run(args)
 

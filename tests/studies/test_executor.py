@@ -2,6 +2,8 @@
 
 import argparse
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -87,3 +89,13 @@ def test_workers_on_cores_keep_what_a_step_frees_and_the_user_has_the_last_word(
     assert "MALLOC_TRIM_THRESHOLD_" not in worker_environment(1, "0")  # beside a GPU models are large
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
     assert worker_environment(1)["MALLOC_TRIM_THRESHOLD_"] == "1"
+
+
+def test_a_worker_settles_once():
+    program = (
+        "import gc; from plm.studies.worker import _settle; _settle(); count = gc.get_freeze_count(); _settle();"
+        "from plm.engines import keeping, memory;"
+        "assert count > 100_000 and gc.get_freeze_count() == count, count;"
+        "assert memory._memory == {} and keeping._keeper is not None"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -61,7 +61,7 @@ def study(path, *more):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "Worker", HereWorker)
         patch.setattr(command, "_executor", lambda *_: HereExecutor())
-        patch.setattr(worker.gc, "freeze", lambda: None)  # this process lives on
+        patch.setattr(worker, "_settle", lambda: None)  # this process has other tests to run
         return run(["study", "run", str(path), "--runs", str(path.parent / "runs"), "--jobs", "1", *more])
 
 
