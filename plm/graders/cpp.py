@@ -194,12 +194,16 @@ def _read_messages(folder: Path) -> str:
 
 
 def _attribute(messages: str, programs: Mapping[int, Plain]) -> tuple[list[int], list[int]]:
-    """Finds whose errors these are: programs that have one in their own lines, and programs that may be to blame."""
+    """Finds whose errors these are: programs that have one in their own lines, or else programs that may be to blame.
+
+    A program with an error may be to blame for those in headers and at link time, too, and its messages mention others
+    (as what an unknown name may have meant): nobody is suspected before the guilty are gone.
+    """
     keys = list(programs)
     guilty = {int(number) for number in _ERROR.findall(messages)}
     suspects: set[int] = set()
-    if _OTHER_ERROR.search(messages):  # in a header or at link time: whoever is mentioned near it
-        suspects = {int(number) for number in _MENTION.findall(messages)} - guilty
+    if not guilty and _OTHER_ERROR.search(messages):
+        suspects = {int(number) for number in _MENTION.findall(messages)}
     known = range(len(keys))
     return [keys[i] for i in sorted(guilty) if i in known], [keys[i] for i in sorted(suspects) if i in known]
 

@@ -8,9 +8,8 @@ from typing import NamedTuple
 _TOKEN = re.compile(
     r"""(?P<blank>[ \t\n]+|//[^\n]*|/\*.*?\*/)
     |(?P<include>\#[ \t]*include[ \t]*<(?P<header>[\w./+]+)>[ \t]*(?=\n|//|$))
-    |(?P<word>[A-Za-z]\w*|__gcd\b)
-    |(?P<foreign>[^\x00-\x7f]+)
-    |(?P<number>\.?[0-9](?:[eEpP][+-]|'?[0-9A-Za-z]|\.)*)
+    |(?P<word>[A-Za-z$\x80-\U0010ffff][\w$\x80-\U0010ffff]*|__gcd\b)
+    |(?P<number>\.?[0-9](?:[eEpP][+-]|'?[\w$\x80-\U0010ffff]|\.)*)
     |(?P<string>"(?:[^"\\\n]|\\[^\n])*")
     |(?P<char>'(?:[^'\\\n]|\\(?:[abfnrtv0'"?\\]))')
     |(?P<mark>(?!/\*)(?:::|->|<<|>>|&&|\|\||[-+*/%&|^=!<>]=|[-+*/%&|^=!<>~?:;,.(){}\[\]]))""",
@@ -19,7 +18,7 @@ _TOKEN = re.compile(
 _UNUSUAL = re.compile(r"\\[ \t]*\n|\?\?|[^\t\n\x20-\x7e\u00a0-\U0010ffff]|[\ud800-\udfff\u2028\u2029]")
 _DIGRAPH = re.compile(r"<%|%>|<:|:>|%:|\[\s*\[")
 _OPEN_QUOTE = re.compile(r"""(["'])(?:(?!\1)[^\\\n]|\\[^\n])*(?:\n|\Z)""")
-_STRAY = re.compile(r"[`@\x01-\x08\x0e-\x1f\x7f]")
+_STRAY = re.compile(r"[`@\x01-\x08\x0e-\x1f\x7f]|\\(?=[^uUN\s])")
 _RAW = ("R", "LR", "uR", "UR", "u8R")
 _CLOSING = {")": "(", "]": "[", "}": "{"}
 
@@ -28,7 +27,8 @@ class Token(NamedTuple):
     """One token.
 
     Attributes:
-        kind: `include`, `word`, `foreign` (letters that are not ASCII's), `number`, `string`, `char` or `mark`.
+        kind: `include`, `word`, `number`, `string`, `char` or `mark`. Characters that are not ASCII's are letters of a
+            word or number: g++ refuses those that are none, in the program's own lines.
         text: The token; of an include, the header's name.
         start: Where it starts in the program.
         end: Where it ends.
@@ -62,6 +62,8 @@ def read_tokens(program: str) -> tuple[list[Token], int]:
         if found is None or found.end() > limit or _DIGRAPH.match(program, position) or _glued(tokens, found):
             break
         kind = found.lastgroup if found.lastgroup != "header" else "include"
+        if kind == "include" and _in_line(program, tokens, position):
+            break
         if kind is not None and kind != "blank":
             tokens.append(Token(kind, found["header"] or found[0], found.start(), found.end()))
         position = found.end()
@@ -73,8 +75,13 @@ def _glued(tokens: list[Token], found: re.Match[str]) -> bool:
     if not tokens or tokens[-1].end != found.start() or not found[0].strip():
         return False
     kinds = {tokens[-1].kind, found.lastgroup}
-    literal, name = kinds & {"string", "char", "number"}, kinds & {"word", "foreign", "number"}
+    literal, name = kinds & {"string", "char", "number"}, kinds & {"word", "number"}
     return bool(literal) and bool(name) and "mark" not in kinds
+
+
+def _in_line(program: str, tokens: list[Token], position: int) -> bool:
+    """Whether a token stands before this place in its line, so that a `#` is no directive."""
+    return bool(tokens) and "\n" not in program[tokens[-1].end : position]
 
 
 def pair_brackets(tokens: list[Token]) -> tuple[dict[int, int], list[int]] | None:
@@ -119,9 +126,8 @@ def is_broken(program: str, tokens: list[Token], end: int) -> bool:
         return bool(paired[1])
     if _STRAY.match(program, end):
         return True
-    if program[end] == "#":  # a directive where nothing but blanks and comments stand before it in the line
-        return bool(tokens) and "\n" not in program[tokens[-1].end : end]
-    glued = tokens[-1] if tokens and tokens[-1].end == end else None
-    if glued and (glued.text in _RAW or glued.kind == "number"):  # R"(, 1'000
+    if program[end] == "#":
+        return _in_line(program, tokens, end)
+    if tokens and tokens[-1].end == end and tokens[-1].text in _RAW:  # R"(
         return False
     return _OPEN_QUOTE.match(program, end) is not None

@@ -74,6 +74,8 @@ _OVERLOADING_HEADERS = frozenset(["math.h", "stdlib.h"])
 _BASIC = frozenset("int long short char bool double float unsigned signed".split())
 _CONTAINERS = frozenset("string vector map set multiset unordered_map unordered_set priority_queue pair".split())
 _PURE = frozenset("+ - * true false".split())
+# what no declaration begins with
+_BEGINS_NOTHING = frozenset("+ - * / % & && | || ^ = == != < > <= >= << >> ? , . -> !".split())
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def make_plain(program: str, names: frozenset[str], macros: frozenset[str]) -> P
 
     Returns:
         The rewritten program, `alone` if it must be compiled alone, or `broken` if no compiler can make an executable
-        of it, because it has no `main`, a bracket or a quote without its partner, or a character that C++ has not
-        (as what fixedrdm writes).
+        of it, because it has no `main`, a bracket or a quote without its partner, a character that C++ has not (as what
+        fixedrdm writes), or no declaration where one must begin.
     """
     if not _MAY_HAVE_MAIN.search(program):
         return "broken"
@@ -118,9 +120,10 @@ def make_plain(program: str, names: frozenset[str], macros: frozenset[str]) -> P
     paired = pair_brackets(tokens)
     assert paired is not None  # or it were broken
     outline = _Outline(tokens, paired[0])
+    if not outline.read():
+        return "broken" if outline.broken else "alone"
     if (
-        not outline.read()
-        or outline.declared & (names | {"__gcd"})
+        outline.declared & (names | {"__gcd"})
         or outline.prototypes - outline.defined
         or outline.main_end is None
     ):
@@ -138,14 +141,11 @@ def _is_known(token: Token, names: frozenset[str]) -> bool:
 def _has_plain_words(tokens: list[Token], names: frozenset[str]) -> bool:
     for before, token in zip([None, *tokens], tokens, strict=False):
         text = token.text
-        if token.kind == "foreign" or (
-            token.kind == "word"
-            and (
-                text in _REFUSED_WORDS
-                or ("__" in text and text not in _LIBRARY)
-                or text.startswith("plm_")
-                or not _is_known(token, names)
-            )
+        if token.kind == "word" and (
+            text in _REFUSED_WORDS
+            or ("__" in text and text not in _LIBRARY)
+            or text.startswith("plm_")
+            or not _is_known(token, names)
         ):
             return False
         if text == "::" and (before is None or (before.kind != "word" and before.text not in (">", ">>"))):
@@ -179,6 +179,7 @@ class _Outline:
         self.declared: set[str] = set()
         self.prototypes: set[str] = set()
         self.defined: set[str] = set()
+        self.broken = False
         self.main_name: Token | None = None
         self.main_end: Token | None = None
 
@@ -194,6 +195,11 @@ class _Outline:
 
     def _read_one(self, start: int) -> int | None:
         first = self._text(start)
+        if first == ";":
+            return start + 1
+        if first in _BEGINS_NOTHING or self._kind(start) in ("number", "string", "char"):
+            self.broken = True
+            return None
         if first in ("using", "typedef"):
             return self._read_alias(start)
         if first in ("struct", "class"):

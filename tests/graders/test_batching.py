@@ -243,10 +243,23 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
         'int main() { return sizeof LR"(\n)" == 0; }',
         "int main() { /* ` @ \x01 # */ return 0; }\n /* */ #include <cmath>\n",
         "int \ufffd = 0; int main() { return \ufffd; }",
+        "int a$b = 0; ; int main() { return a$b; }",
+        "int main() { /* \n */\n#include <cmath>\nreturn 0; }",
+        "int x\\u00e9 = 0; int main() { return x\\u00e9; }",
         "#include <pthread.h>\nint main() { pthread_cleanup_push(0, 0); return 0; while (0); }",
     ]
     assert all(make_plain(program, *names) != "broken" for program in fine)
     assert compiler.compile_alone("int main() { return 1'0; }") and make_plain("int main() { return 1'0; }", *names)
+    # a directive begins a line, a declaration begins with a name, a number ends before a quote
+    for program in [
+        "int main() { int x; x #include <cmath>\n; }",
+        "1;\nint main() {}",
+        "int y;\n+ 1, k;\nint main() {}",
+        "int main() { int n = 5 % 10') ; }",
+        "int main() { int n = 5\\f; }",
+    ]:
+        assert make_plain(program, *names) == "broken"
+        assert compiler.compile_alone(program) is None
     # a function of the headers stands for no bracket, a macro may
     assert make_plain("int main() { read(; }", *names) == "broken"
     assert make_plain("int main() { va_arg(; }", *names) == "alone"
@@ -282,6 +295,44 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
     broken = [program for program in garbage if make_plain(program, *names) == "broken"]
     assert len(broken) > 60
     assert [program for program in broken[:25] if compiler.compile_alone(program)] == []
+
+
+def test_names_in_other_letters_share_a_translation_unit(compiler):
+    names = (compiler.toolchain.names, compiler.toolchain.macros)
+    bodies = ["int \ufffd = 7, \u00e9t\u00e9 = 1; cout << \ufffd + \u00e9t\u00e9;", "int a$ = 3; cout << a$;"]
+    bodies += ["cout << x\ufffd5;", "cout << 10\ufffd;", "int \u2192 = 1; cout << \u2192;", "int x\uffff = 1; cout << x\uffff;"]
+    programs = [f"{HEADS[0]}int main() {{ {body} }}" for body in bodies]
+    assert all(isinstance(make_plain(program, *names), Plain) for program in programs)
+    different, verdicts = find_differences(compiler, programs)
+    assert different == []
+    assert [verdicts[i] for i in range(2)] == [("exit", b"8"), ("exit", b"3")]
+    assert [verdicts[i][0] for i in range(2, 6)] == ["compile"] * 4
+
+
+def test_nobody_is_suspected_before_the_guilty_are_gone(compiler):
+    tools = compiler.toolchain
+    good = [f"{HEADS[1]}long long n;\nint main() {{ cout << {i}; }}" for i in range(4)]
+    guilty = f"{HEADS[1]}long long x, s;\nint main() {{ cin >> x - s; n = 1; }}"  # an error in a header, and the n of the others
+    programs = {i: make_plain(one, tools.names, tools.macros) for i, one in enumerate([*good, guilty])}
+    compiled, alone = compiler.compile_batch(programs)
+    assert alone == []
+    assert [run(compiler, compiled[i]) for i in range(4)] == [("exit", str(i).encode()) for i in range(4)]
+    assert compiled[4] is None
+
+
+def test_what_no_header_can_mend_is_compiled_once(compiler, monkeypatch):
+    sources = []
+    compile_ = Compiler._compile
+
+    def count(self, folder, words, *rest):
+        sources.append(words)
+        return compile_(self, folder, words, *rest)
+
+    monkeypatch.setattr(Compiler, "_compile", count)
+    assert compiler.compile_alone("int main() { return ` 0; }") is None
+    assert len(sources) == 1
+    assert compiler.compile_alone("int main() { vector<int> v; return 0; }") is None  # std:: is missing, too
+    assert len(sources) == 3
 
 
 def make_hostile():
