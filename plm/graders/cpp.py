@@ -18,7 +18,7 @@ from pathlib import Path
 from plm.errors import PlmError
 from plm.graders.plain import Plain
 from plm.graders.sandbox import Isolation, Mounts, make_command
-from plm.graders.toolchain import Toolchain
+from plm.graders.toolchain import BATCH_HEADER_NAME, Toolchain
 
 MAX_BATCH = 256  # a compilation takes 0.4 s before its first program, and 2 to 5 ms for each short one
 _MAX_ROUNDS = 8
@@ -210,7 +210,7 @@ def _attribute(messages: str, programs: Mapping[int, Plain]) -> tuple[list[int],
 
 def _join(programs: Mapping[int, Plain]) -> str:
     """Writes the translation unit: one namespace a program, whose errors carry the program's name."""
-    parts = ["#include <bits/stdc++.h>"]
+    parts = [f"#include <{BATCH_HEADER_NAME}>"]
     for i, plain in enumerate(programs.values()):
         name = f"plm_p{i}"
         parts += [f'#line 1 "{name}"', f"namespace {name} {{", f'#line 1 "{name}"', plain.text, "}"]

@@ -69,6 +69,8 @@ _HEADERS = _USUAL_HEADERS | frozenset(
     stdlib.h string.h ctype.h limits.h assert.h stdint.h
     """.split()
 )
+# what a batch includes: every one of them, but for C's own headers, whose names these have too
+BATCH_HEADER = "".join(f"#include <{name}>\n" for name in sorted(_HEADERS) if not name.endswith(".h"))
 # these put overloads of abs, pow ... into the global namespace; plain only where those of std are visible anyway
 _OVERLOADING_HEADERS = frozenset(["math.h", "stdlib.h"])
 _BASIC = frozenset("int long short char bool double float unsigned signed".split())
@@ -122,11 +124,7 @@ def make_plain(program: str, names: frozenset[str], macros: frozenset[str]) -> P
     outline = _Outline(tokens, paired[0])
     if not outline.read():
         return "broken" if outline.broken else "alone"
-    if (
-        outline.declared & (names | {"__gcd"})
-        or outline.prototypes - outline.defined
-        or outline.main_end is None
-    ):
+    if outline.declared & (names | {"__gcd"}) or outline.prototypes - outline.defined or outline.main_end is None:
         return "alone"
     return Plain(_rewrite(program, includes, outline))
 

@@ -300,7 +300,12 @@ def test_what_is_broken_at_its_beginning_is_not_compiled_whatever_follows(compil
 def test_names_in_other_letters_share_a_translation_unit(compiler):
     names = (compiler.toolchain.names, compiler.toolchain.macros)
     bodies = ["int \ufffd = 7, \u00e9t\u00e9 = 1; cout << \ufffd + \u00e9t\u00e9;", "int a$ = 3; cout << a$;"]
-    bodies += ["cout << x\ufffd5;", "cout << 10\ufffd;", "int \u2192 = 1; cout << \u2192;", "int x\uffff = 1; cout << x\uffff;"]
+    bodies += [
+        "cout << x\ufffd5;",
+        "cout << 10\ufffd;",
+        "int \u2192 = 1; cout << \u2192;",
+        "int x\uffff = 1; cout << x\uffff;",
+    ]
     programs = [f"{HEADS[0]}int main() {{ {body} }}" for body in bodies]
     assert all(isinstance(make_plain(program, *names), Plain) for program in programs)
     different, verdicts = find_differences(compiler, programs)
