@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
@@ -40,6 +41,7 @@ from plm.identity import differences, folder_digest, numbers_of
 from plm.lineage import Lock, check_claim, check_elicitation, lock_kind, lock_of, read_description
 from plm.models import ModelSource
 from plm.modules.base import PolicyModule
+from plm.processes import keep_freed_memory
 from plm.progress import run_begun, say, timings
 from plm.references import ModelReference
 from plm.resolver import FITTING, SAMPLING, Resolver, plain
@@ -76,6 +78,8 @@ def run_trainer_command(command: str, args: list[str]) -> int:
         PlmError: For anything the user can mend.
     """
     _quieten()
+    if not torch.cuda.is_available():  # beside a GPU models are large, and pass through memory once
+        keep_freed_memory()
     follower = bool(launched_rank())
     if follower:
         become_follower()

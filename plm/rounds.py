@@ -16,6 +16,7 @@ from plm.inner_loop import undone
 from plm.passwords import Condition
 from plm.records import Answer, Graded, Problem
 from plm.seeds import derive_seed
+from plm.tokenizers import token_ids
 
 if TYPE_CHECKING:
     from plm.datamodules.base import TaskDataModule
@@ -93,7 +94,7 @@ class Round:
         return self._counted(grade(self.task, shown))
 
     def _tokens(self, text: str) -> int:
-        return len(self.task.tokenizer.encode(text, add_special_tokens=False))
+        return len(token_ids(self.task.tokenizer, text, add_special_tokens=False))
 
     def sample(
         self, problems: Sequence[Problem], n: int = 1, temperature: float = 1.0, condition: Condition = "none"

@@ -6,16 +6,40 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 SMALLEST = 258
 """256 bytes and the two special tokens: with less, some text could not be written."""
 # the space stays at the front of its word, as in GPT-2
 WORD = re.compile(r"\s*\w+|\s*[^\w\s]+|\s+")
+
+
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str, add_special_tokens: bool = True) -> list[int]:
+    """What `tokenizer.encode` gives, several times as fast for a short text where nobody has changed how it encodes.
+
+    transformers spends most of `encode` before and after the tokenizer proper.
+    """
+    if _is_plain(tokenizer):
+        inner = tokenizer.backend_tokenizer
+        changed = (inner.truncation, inner.padding, tokenizer.split_special_tokens, inner.encode_special_tokens)
+        if not any(changed):
+            return list(inner.encode(text, add_special_tokens=add_special_tokens).ids)
+    return list(tokenizer.encode(text, add_special_tokens=add_special_tokens))
+
+
+def _is_plain(tokenizer: PreTrainedTokenizerBase) -> TypeGuard[PreTrainedTokenizerFast]:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+    kind = type(tokenizer)
+    return (
+        isinstance(tokenizer, PreTrainedTokenizerFast)
+        and kind.encode is PreTrainedTokenizerBase.encode
+        and kind._encode_plus is PreTrainedTokenizerFast._encode_plus
+    )
 
 
 def _training_texts(texts: Iterable[str], extra_texts: Iterable[str], words: int) -> Iterator[str]:

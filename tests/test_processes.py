@@ -1,7 +1,9 @@
 """plm.processes: a stop signal reaches the program wherever it is."""
 
+import ctypes
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -56,3 +58,18 @@ def test_what_fails_before_any_signal_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("plm.cli._dispatch", lambda command, rest: torch.save(torch.zeros(2), None))
     with pytest.raises(AttributeError):
         run(["fit"])
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc")
+@pytest.mark.parametrize(("given", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
+def test_what_is_freed_is_kept_unless_the_user_decided_otherwise(given, kept):
+    program = (
+        "import resource, numpy as np; from plm.processes import keep_freed_memory; keep_freed_memory()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "np.ones(8 << 20); before = faults()\n"
+        "for _ in range(10): np.ones(8 << 20)\n"
+        "print(faults() - before)"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")} | given
+    asked = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert (int(asked.stdout) < 10) is kept, asked.stdout  # numpy asks for huge pages: else 32 or 16,384 each time

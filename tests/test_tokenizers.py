@@ -4,7 +4,7 @@ import pytest
 
 from plm.datamodules.mini_code import build_problems
 from plm.passwords import DEFAULT_PASSWORD, PasswordScheme
-from plm.tokenizers import EOS, PAD, train_tokenizer, word_tokenizer
+from plm.tokenizers import EOS, PAD, token_ids, train_tokenizer, word_tokenizer
 
 UNICODE = (
     "",
@@ -119,3 +119,26 @@ def test_an_unknown_word_is_seen_and_too_many_words_are_refused():
     assert ids(word_tokenizer(["a b"]), "a c b") == [3, 2, 4]
     with pytest.raises(ValueError, match="vocab_size=5: the texts have 6 words"):
         word_tokenizer(["a b c"], 5)
+
+
+def test_token_ids_are_those_of_encode(tokenizer, texts):
+    for text in (*UNICODE, *texts[:50]):
+        for special in (True, False):
+            expected = tokenizer.encode(text, add_special_tokens=special)
+            assert token_ids(tokenizer, text, add_special_tokens=special) == expected
+
+
+def test_token_ids_ask_the_tokenizer_where_it_encodes_in_a_way_of_its_own(tokenizer):
+    class Louder(type(tokenizer)):
+        def _encode_plus(self, text, *args, **kwargs):
+            return super()._encode_plus(text.upper(), *args, **kwargs)
+
+    louder = Louder(tokenizer_object=tokenizer.backend_tokenizer)
+    assert token_ids(louder, "word") == tokenizer.encode("WORD")
+
+
+def test_token_ids_are_not_cut_or_padded_by_what_was_encoded_before(tokenizer):
+    text = "x = 12345; y = 67890;"
+    whole = tokenizer.encode(text)
+    tokenizer(["x", text], padding=True, truncation=True, max_length=4)
+    assert token_ids(tokenizer, text) == whole and token_ids(tokenizer, "x") == tokenizer.encode("x")

@@ -28,6 +28,7 @@ from plm.records import Problem
 from plm.rounds import Round
 from plm.runs import RunFolder
 from plm.seeds import derive_seed
+from plm.tokenizers import token_ids
 
 if TYPE_CHECKING:
     from plm.modules.base import PolicyModule
@@ -217,12 +218,11 @@ class TaskDataModule(LightningDataModule, ABC):
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Token ids of a prompt."""
-        ids: list[int] = self.tokenizer.encode(prompt)
-        return ids
+        return token_ids(self.tokenizer, prompt)
 
     def encode(self, prompt: str, completion: str, problem_id: str = "", finished: bool = True) -> Example:
         """Tokenizes prompt and completion apart and ends a finished completion with the end token."""
-        ids = self.tokenizer.encode(completion, add_special_tokens=False) + [self.eos_token_id] * finished
+        ids = token_ids(self.tokenizer, completion, add_special_tokens=False) + [self.eos_token_id] * finished
         return Example(self.encode_prompt(prompt), ids, problem_id=problem_id)
 
     def decode(self, token_ids: Sequence[int]) -> str:

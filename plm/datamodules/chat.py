@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
+from plm.tokenizers import token_ids
+
 
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """One user message, up to where the assistant's answer begins.
@@ -22,8 +24,7 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
 
 def encode_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """Token ids of a prompt by `chat_prompt`; what the template wrote is not added a second time."""
-    ids: list[int] = tokenizer.encode(prompt, add_special_tokens=not tokenizer.chat_template)
-    return ids
+    return token_ids(tokenizer, prompt, add_special_tokens=not tokenizer.chat_template)
 
 
 def spaced(prompt: str, completion: str) -> str:

@@ -174,9 +174,6 @@ def worker_environment(threads: int, gpu: str | None = None) -> dict[str, str]:
     environment.setdefault("OMP_NUM_THREADS", str(threads))
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
-    else:  # glibc keeps what a step frees for the next one, instead of asking the kernel for it again
-        environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
-        environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 31))
     return environment
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from plm.errors import PlmError
 from plm.studies import command
-from plm.studies.executor import Job, LocalExecutor, check_shares, cores, slots_on, worker_environment
+from plm.studies.executor import Job, LocalExecutor, check_shares, cores, slots_on
 
 PROGRAM = "tests.studies.says_devices"
 
@@ -82,13 +82,6 @@ def test_processes_see_their_gpu_alone(tmp_path):
         executor.close()
     assert all(each.code == 0 for each in ended)
     assert [(tmp_path / f"a/{slot}-seed0/devices.txt").read_text() for slot in range(3)] == ["2", "5", "2"]
-
-
-def test_workers_on_cores_keep_what_a_step_frees_and_the_user_has_the_last_word(monkeypatch):
-    assert int(worker_environment(1)["MALLOC_TRIM_THRESHOLD_"]) >= 1 << 30
-    assert "MALLOC_TRIM_THRESHOLD_" not in worker_environment(1, "0")  # beside a GPU models are large
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
-    assert worker_environment(1)["MALLOC_TRIM_THRESHOLD_"] == "1"
 
 
 def test_a_worker_settles_once():
