@@ -36,7 +36,7 @@ class WeakUnlockCallback(Callback):
         steps: Optimizer steps.
         split: Where the samples' problems come from (the post: not the problems that are measured).
         n: How many val problems to measure on.
-        every_n_rounds: Probe after every n-th round and after the last.
+        every_n_rounds: Probe after every n-th round and after the last; 0 for only the last.
     """
 
     def __init__(
@@ -49,9 +49,10 @@ class WeakUnlockCallback(Callback):
         n: int = 100,
         every_n_rounds: int = 1,
     ) -> None:
-        for name, value in (("samples", samples), ("steps", steps), ("n", n), ("every_n_rounds", every_n_rounds)):
-            if value < 1:
-                raise PlmError(f"WeakUnlockCallback's {name} is {value}; it must be at least 1")
+        least = (("samples", samples, 1), ("steps", steps, 1), ("n", n, 1), ("every_n_rounds", every_n_rounds, 0))
+        for name, value, lowest in least:
+            if value < lowest:
+                raise PlmError(f"WeakUnlockCallback's {name} is {value}; it must be at least {lowest}")
         self.make_optimizer = optimizer
         self.policy = policy or DatasetPolicy("weak")
         self.samples = samples
@@ -63,7 +64,7 @@ class WeakUnlockCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Probes after the rounds it is due."""
         done = trainer.current_epoch + 1
-        if done % self.every_n_rounds == 0 or done == trainer.max_epochs:
+        if done == trainer.max_epochs or (self.every_n_rounds and done % self.every_n_rounds == 0):
             self._probe(trainer, pl_module)  # type: ignore[arg-type]
 
     def _probe(self, trainer: Trainer, module: PolicyModule) -> None:

@@ -26,8 +26,9 @@ def test_curves_lie_in_one_chart(tmp_path):
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (0, [3])])
-def test_rounds_that_are_due(tmp_path, every, epochs):
-    callback = evaluation(conditions=["none"], every_n_rounds=every, n=2)
+@pytest.mark.parametrize("what", [evaluation(conditions=["none"], n=2), PROBE], ids=["evaluation", "probe"])
+def test_rounds_that_are_due(tmp_path, what, every, epochs):
+    callback = {**what, "init_args": {**what["init_args"], "every_n_rounds": every}}
     run = fit(tmp_path / "run.yaml", config(lock(), callbacks=[callback], rounds=3))
     assert [row["epoch"] for row in run.read_results()] == epochs
 
