@@ -112,11 +112,12 @@ def test_the_numbers_do_not_depend_on_the_processes(runs, name):
     assert one.path.name == two.path.name  # the same run: the same folder
     assert numbers(one) == numbers(two) and len(numbers(one)) == 3 + 2 * 4
     assert {row["correct"] for row in numbers(one)} != {0.0}
-    for tag in ("train/loss", "train/grad_norm"):
+    for tag, tolerance in (("train/loss", 1e-4), ("train/grad_norm", 1e-3)):
         left, right = curve(one, tag), curve(two, tag)
         assert len(left) == 2 * 6 * 6
         assert right[:6] == pytest.approx(left[:6], rel=3e-6)
-        assert right == pytest.approx(left, rel=1e-4, abs=1e-4)  # training multiplies what rounding begins
+        # training multiplies what rounding begins, on some processors to 2e-4 of a norm
+        assert right == pytest.approx(left, rel=tolerance, abs=tolerance)
     close(weights(one), weights(two))
 
 
