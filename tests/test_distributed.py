@@ -116,9 +116,9 @@ def test_the_numbers_do_not_depend_on_the_processes(runs, name):
         left, right = curve(one, tag), curve(two, tag)
         assert len(left) == 2 * 6 * 6
         assert right[:6] == pytest.approx(left[:6], rel=3e-6)
-        # training multiplies what rounding begins, on some processors to 2e-4 of a norm
+        # training multiplies what rounding begins, on some processors to 2e-4 of a norm and 8e-6 of a weight
         assert right == pytest.approx(left, rel=tolerance, abs=tolerance)
-    close(weights(one), weights(two))
+    close(weights(one), weights(two), 3e-5)
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_a_checkpoint_goes_on_with_another_number_of_processes(runs, tmp_path, f
     output = finish(start(path, *second))
     assert "round 1 of 2" not in output
     assert numbers(only_run(path)) == numbers(runs["one"][1])
-    close(weights(only_run(path)), weights(runs["one"][1]))
+    close(weights(only_run(path)), weights(runs["one"][1]), 3e-5)
 
 
 @pytest.mark.long
