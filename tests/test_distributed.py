@@ -79,7 +79,8 @@ def finish(process, code: int = 0, seconds: float = 600) -> str:
 
 def locked() -> dict:
     """A bit of everything: rows of different lengths, ragged steps, evaluation, probe, clipping, warm-up, decay."""
-    model = lock(split="val", passes=6, optimizer=OPTIMIZER, decay="linear", warmup_steps=3)
+    optimizer = {**OPTIMIZER, "init_args": {**OPTIMIZER["init_args"], "lr": 0.005}}  # rounding grows less over 72 steps
+    model = lock(split="val", passes=6, optimizer=optimizer, decay="linear", warmup_steps=3)
     evaluation = {**EVALUATION, "init_args": {"n": 7, "at_start": True}}
     probe = {**PROBE, "init_args": {**PROBE["init_args"], "optimizer": OPTIMIZER, "n": 5}}
     return config(
@@ -112,13 +113,12 @@ def test_the_numbers_do_not_depend_on_the_processes(runs, name):
     assert one.path.name == two.path.name  # the same run: the same folder
     assert numbers(one) == numbers(two) and len(numbers(one)) == 3 + 2 * 4
     assert {row["correct"] for row in numbers(one)} != {0.0}
-    for tag, tolerance in (("train/loss", 1e-4), ("train/grad_norm", 1e-3)):
+    for tag in ("train/loss", "train/grad_norm"):
         left, right = curve(one, tag), curve(two, tag)
         assert len(left) == 2 * 6 * 6
         assert right[:6] == pytest.approx(left[:6], rel=3e-6)
-        # training multiplies what rounding begins, on some processors to 2e-4 of a norm and 8e-6 of a weight
-        assert right == pytest.approx(left, rel=tolerance, abs=tolerance)
-    close(weights(one), weights(two), 3e-5)
+        assert right == pytest.approx(left, rel=1e-4, abs=1e-4)  # training multiplies what rounding begins
+    close(weights(one), weights(two))
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_a_checkpoint_goes_on_with_another_number_of_processes(runs, tmp_path, f
     output = finish(start(path, *second))
     assert "round 1 of 2" not in output
     assert numbers(only_run(path)) == numbers(runs["one"][1])
-    close(weights(only_run(path)), weights(runs["one"][1]), 3e-5)
+    close(weights(only_run(path)), weights(runs["one"][1]))
 
 
 @pytest.mark.long

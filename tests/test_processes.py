@@ -73,3 +73,12 @@ def test_what_is_freed_is_kept_unless_the_user_decided_otherwise(given, kept):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")} | given
     asked = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
     assert (int(asked.stdout) < 10) is kept, asked.stdout  # numpy asks for huge pages: else 32 or 16,384 each time
+
+
+@pytest.mark.parametrize(("gpu", "kept"), [(False, 1), (True, 0)])
+def test_runs_on_a_cpu_keep_what_they_free(monkeypatch, gpu, kept):
+    calls = []
+    monkeypatch.setattr("plm.lightning_cli.keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr("plm.lightning_cli.PlmCLI", lambda args: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert run(["fit", "--config", "any.yaml"]) == 0 and len(calls) == kept

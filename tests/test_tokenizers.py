@@ -142,3 +142,9 @@ def test_token_ids_are_not_cut_or_padded_by_what_was_encoded_before(tokenizer):
     whole = tokenizer.encode(text)
     tokenizer(["x", text], padding=True, truncation=True, max_length=4)
     assert token_ids(tokenizer, text) == whole and token_ids(tokenizer, "x") == tokenizer.encode("x")
+
+
+def test_token_ids_do_not_go_through_encode_where_nobody_has_changed_it(tokenizer, monkeypatch):
+    whole = tokenizer.encode("x = 1;")
+    monkeypatch.setattr(tokenizer, "encode", None)
+    assert token_ids(tokenizer, "x = 1;") == whole
