@@ -20,7 +20,7 @@ from plm.graders.plain import Plain
 from plm.graders.sandbox import Isolation, Mounts, make_command
 from plm.graders.toolchain import BATCH_HEADER_NAME, Toolchain
 
-MAX_BATCH = 256  # a compilation takes 0.4 s before its first program, and 2 to 5 ms for each short one
+MAX_BATCH = 256  # a compilation takes 0.1 to 0.2 s before its first program, and 2 to 5 ms for each short one
 _MAX_ROUNDS = 8
 _ALONE_SECONDS, _BATCH_SECONDS = 10, 60
 _MEMORY_KB, _FILE_BLOCKS = 2 << 20, 64 << 11  # 2 GB; 64 MB in blocks of 512 bytes
